@@ -1,0 +1,1 @@
+"""Data: rows of a split from local files or the Hugging Face hub."""

@@ -1,0 +1,1 @@
+"""Models: adapters behind one small contract (`base.py`)."""

@@ -1,0 +1,98 @@
+"""The Model contract: what an adapter must do to be evaluated. Three attributes and one method carry it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from evalkit.types import Json, Message, Prompt, Request, RequestKind, Response
+
+Sink = Callable[[Response], None]
+
+
+class Source(Protocol):
+    """Where an adapter pulls its requests from, as it has room."""
+
+    def take(self, limit: int) -> Sequence[Request]:
+        """Up to ``limit`` further requests, rendered now; empty when there are none left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do. ``max_length`` is in tokens, prompt and answer together; ``None``: unknown."""
+
+    kinds: frozenset[RequestKind]
+    chat: bool = False
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What the run tells every adapter; ``args`` are the ``-M key=value`` pairs, still text.
+
+    ``batch_size`` caps the sequences in flight; ``None`` leaves it to the adapter (``auto``).
+    """
+
+    args: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int | None = None
+    device: str | None = None
+    trust_remote_code: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSplit:
+    """How a model cuts a request: token texts of the context and of the scored continuation."""
+
+    context: tuple[str, ...]
+    continuation: tuple[str, ...]
+    truncated: int = 0
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A language model that answers requests.
+
+    ``fingerprint`` changes whenever an answer could: weights, dtype, chat template, truncation length. ``run`` pulls
+    from ``source``, hands every response to ``sink`` as it is ready (any order, the thread that called ``run``), and
+    returns when the source is empty or soon after ``stop`` is set. One bad request never raises: its response carries
+    a `Failure`. What would fail every request raises a ModelError.
+    """
+
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def run(self, source: Source, sink: Sink, stop: threading.Event) -> None: ...
+
+    def describe(self) -> Mapping[str, Json]:
+        """Facts for the manifest: source, revision, dtype, parameter count, device, chat template hash, ..."""
+        ...
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """A model that renders chat messages to text itself (a local model with a chat template)."""
+
+    def render_chat(self, messages: Sequence[Message], *, continue_final: bool) -> str:
+        """The prompt text; ``continue_final`` leaves the last (assistant) message open to be continued.
+
+        Without it a generation prompt is added. Raises ModelError where the model has no chat template.
+        """
+        ...
+
+
+@runtime_checkable
+class TokenizingModel(Protocol):
+    """A model that can say how it cuts text into tokens, for ``validate`` and ``--dry-run``."""
+
+    def split(self, request: Request) -> TokenSplit: ...
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> list[int]: ...

@@ -1,0 +1,1 @@
+"""The report: records to a view model to HTML and CSV."""

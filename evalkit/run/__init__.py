@@ -1,0 +1,1 @@
+"""The run: plan, execute durably, score, summarise."""

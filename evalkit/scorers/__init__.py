@@ -1,0 +1,1 @@
+"""Scorers: statistics a record, values by weighting (`base.py`)."""

@@ -1,0 +1,162 @@
+"""The Scorer contract: statistics first, values second.
+
+A scorer turns each record (or group of records) into a row of fixed-width numbers, and rows into values by weighting.
+Means, corpus metrics, pairs and correlations are then one thing, and every metric gets its interval and its paired
+tests by re-weighting rows, never by scoring again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.types import Json, OutputType, Record, Request, Score
+
+Array = npt.NDArray[np.float64]
+Unit = Literal["sample", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """What a metric is, for summaries and gates.
+
+    ``proportion``: the value is a mean of 0/1 rows (Wilson interval applies). ``mean``: the value is the plain mean of
+    statistics column ``column`` (closed-form standard error applies); otherwise intervals come from re-weighting.
+    ``low``/``high``/``ideal`` bound and rank the value where that is known. ``headline`` metrics are in the tables.
+    """
+
+    name: str
+    higher_is_better: bool | None = True
+    low: float | None = None
+    high: float | None = None
+    ideal: float | None = None
+    mean: bool = False
+    proportion: bool = False
+    column: int = 0
+    headline: bool = True
+
+
+class Scorer(Protocol):
+    """How one aspect of a task's records is measured. Stateless: parameters in the constructor, state through `prepare`.
+
+    Subclass `BaseScorer` for the defaults.
+    """
+
+    name: str
+    unit: Unit
+    metrics: tuple[MetricInfo, ...]
+
+    def signature(self) -> str:
+        """One line that pins how the number is computed: ``name|param:value|...|version:...``."""
+        ...
+
+    def requests(self, record: Record) -> Sequence[Request]:
+        """Model calls this scorer needs for a record (a judge, a classifier); their answers come in ``record.judged``.
+
+        Each names the ``role`` of the model that must answer. Keys are filled by the run.
+        """
+        ...
+
+    def group(self, record: Record) -> str | None:
+        """For ``unit == "group"``: the group a record belongs to; ``None`` leaves it out, counted as unscored."""
+        ...
+
+    def prepare(self, records: Iterable[Record]) -> Any:
+        """State over all records (idf weights, loaded encoders), made once before `score`."""
+        ...
+
+    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
+        """One score a record, in order; for ``unit == "group"`` the records are those of one group, one score in all.
+
+        Only complete records arrive here: failures are counted by the run.
+        """
+        ...
+
+    def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:
+        """Metric values by name from ``stats`` (n, width) and ``weights`` (..., n), each value of shape (...).
+
+        Weights are non-negative and count a row so many times: all ones give the value itself, resampling counts give
+        bootstrap replicates. Undefined values are NaN here and ``None`` in the summary.
+        """
+        ...
+
+    def detail(self, stats: Array) -> Mapping[str, Json]:
+        """Further facts for the report (a confusion matrix, per-class values); JSON, no NaN."""
+        ...
+
+
+class BaseScorer:
+    """Defaults for a scorer over samples; subclasses set ``metrics`` and write `score` (and `aggregate` if no mean)."""
+
+    name: str = ""
+    unit: Unit = "sample"
+    metrics: tuple[MetricInfo, ...] = ()
+    version: int = 1
+
+    def parameters(self) -> Mapping[str, Json]:
+        """What the signature pins beside name and version."""
+        return {}
+
+    def signature(self) -> str:
+        parts = [self.name, *(f"{k}:{v}" for k, v in sorted(self.parameters().items())), f"version:{self.version}"]
+        return "|".join(parts)
+
+    def requests(self, record: Record) -> Sequence[Request]:
+        return ()
+
+    def group(self, record: Record) -> str | None:
+        return None
+
+    def prepare(self, records: Iterable[Record]) -> Any:
+        return None
+
+    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
+        raise NotImplementedError(f"{type(self).__name__} must define score()")
+
+    def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:
+        """Weighted means of the columns that the metrics name."""
+        total = weights.sum(axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {m.name: (weights @ stats[:, m.column]) / total for m in self.metrics}
+
+    def detail(self, stats: Array) -> Mapping[str, Json]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One entry of lm-eval's ``metric_list``. ``metric`` and ``aggregation`` are names, or functions of a task folder.
+
+    ``params`` are the further keys, passed to the metric (``ignore_case`` of exact_match, ...).
+    """
+
+    metric: str | Callable[..., Any]
+    aggregation: str | Callable[..., Any] | None = None
+    higher_is_better: bool | None = None
+    hf_evaluate: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSpec:
+    """One entry of evalkit's ``scorers``: a registered name and its parameters."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """What the scorers package needs to know of a task to build its scorers (no import of the tasks package)."""
+
+    output_type: OutputType
+    metrics: tuple[MetricSpec, ...] = ()
+    scorers: tuple[ScorerSpec, ...] = ()
+    process_results: Callable[..., Any] | None = None
+    target_delimiter: str = " "
+    multiple_inputs: bool = False
+    multiple_targets: bool = False

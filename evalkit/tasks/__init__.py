@@ -1,0 +1,1 @@
+"""Tasks: definitions in YAML, resolved to samples, prompts and requests."""

@@ -1,0 +1,196 @@
+"""The task file: lm-eval 0.4's YAML schema plus evalkit's own keys, as pydantic models.
+
+Every key is declared once, here. Semantics of the lm-eval part follow lm_eval/config/task.py of 0.4.x.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from evalkit.types import OutputType
+
+
+class FunctionRef(BaseModel):
+    """A ``!function module.name`` of a task file: where it is, not yet imported (``tasks.functions.load`` does that)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    module: str
+    name: str
+    folder: Path
+    """Folder of the file that holds the tag (an included file's own folder)."""
+
+    def __str__(self) -> str:
+        return f"!function {self.module}.{self.name}"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+Strings = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FilterStep(BaseModel):
+    """One step of a filter pipeline; further keys are the filter's parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    function: str | FunctionRef
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class FilterPipeline(BaseModel):
+    """A named filter pipeline. ``metric_list`` (a 0.5 key) is tolerated."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    filter: list[FilterStep]
+
+
+class MetricEntry(BaseModel):
+    """One entry of ``metric_list``; further keys are passed to the metric."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    metric: str | FunctionRef
+    aggregation: str | FunctionRef | None = None
+    higher_is_better: bool | None = None
+    hf_evaluate: bool = False
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ScorerEntry(BaseModel):
+    """One entry of ``scorers``: ``name`` and parameters, or just the name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _scorer_entry(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Field_ = str | int | list[Any] | dict[str, Any] | FunctionRef | None
+
+
+class FewshotConfig(_Strict):
+    """Overrides for few-shot examples; what is not given is inherited from the task."""
+
+    sampler: str | FunctionRef = "default"
+    split: str | None = None
+    process_docs: FunctionRef | str | None = None
+    fewshot_indices: list[int] | None = None
+    samples: list[dict[str, Any]] | FunctionRef | None = None
+    doc_to_text: Field_ = None
+    doc_to_choice: Field_ = None
+    doc_to_target: Field_ = None
+    gen_prefix: str | None = None
+    fewshot_delimiter: str | None = None
+    target_delimiter: str | None = None
+
+
+class TaskConfig(_Strict):
+    """One task, with ``include`` and group overrides already merged in."""
+
+    # --- lm-eval's keys -------------------------------------------------------------------------------------------
+    task: str
+    task_alias: str | None = None
+    dataset_path: str | None = None
+    dataset_name: str | None = None
+    dataset_kwargs: dict[str, Any] = Field(default_factory=dict)
+    custom_dataset: FunctionRef | None = None
+    training_split: str | None = None
+    validation_split: str | None = None
+    test_split: str | None = None
+    fewshot_split: str | None = None
+    process_docs: FunctionRef | None = None
+    doc_to_text: Field_ = None
+    doc_to_target: Field_ = None
+    doc_to_choice: Field_ = None
+    doc_to_image: Any = None
+    doc_to_audio: Any = None
+    process_results: FunctionRef | None = None
+    use_prompt: str | None = None
+    description: str | FunctionRef = ""
+    target_delimiter: str = " "
+    fewshot_delimiter: str = "\n\n"
+    fewshot_config: FewshotConfig = Field(default_factory=FewshotConfig)
+    num_fewshot: int | None = None
+    output_type: OutputType = "generate_until"
+    generation_kwargs: dict[str, Any] | None = None
+    repeats: int = Field(default=1, ge=1)
+    filter_list: list[FilterPipeline] | None = None
+    metric_list: list[MetricEntry] | None = None
+    gen_prefix: str | None = None
+    should_decontaminate: bool = False
+    doc_to_decontamination_query: Any = None
+    unsafe_code: bool = False
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    # --- evalkit's own keys ---------------------------------------------------------------------------------------
+    scorers: list[Annotated[ScorerEntry, BeforeValidator(_scorer_entry)]] = Field(default_factory=list)
+    """Scorers by registered name, beside (or instead of) ``metric_list``."""
+    transform: str | None = None
+    """Named document transform shipped with evalkit, applied where ``process_docs`` would be."""
+    sample_id: str | None = None
+    """Column (or template) with a stable id; without it ``id`` where unique, else a hash of the content."""
+    slices: dict[str, str] | Strings = Field(default_factory=dict)
+    """Subsets reported apart: columns, or name -> column or template."""
+    cluster: str | None = None
+    """Column or template that says which samples are not independent (same passage, same template)."""
+    ability: str | None = None
+    rubric: str | None = None
+    summary: str | None = None
+    """One line for ``evalkit ls tasks``."""
+    licence: str | None = None
+
+    # --- where it came from (filled by the loader, not by files) ---------------------------------------------------
+    source: Path | None = None
+    """The YAML file; data files and functions are relative to its folder."""
+    tags: list[str] = Field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        return str(self.metadata.get("version", "Yaml"))
+
+
+class GroupMetric(_Strict):
+    """How a group's number is made from its leaf tasks."""
+
+    metric: str
+    aggregation: str | FunctionRef = "mean"
+    weight_by_size: bool = True
+    filter_list: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
+
+
+class GroupConfig(_Strict):
+    """A group: its leaf tasks (already resolved to names, in order), direct children and aggregates."""
+
+    group: str
+    group_alias: str | None = None
+    children: list[str] = Field(default_factory=list)
+    """Direct members in file order: task or group names."""
+    leaves: list[str] = Field(default_factory=list)
+    aggregate_metric_list: list[GroupMetric] = Field(default_factory=list)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    source: Path | None = None
