@@ -22,6 +22,11 @@ Json = Any
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
+def _empty() -> Mapping[str, Any]:
+    """One shared empty mapping as default: a dict each would cost 64 bytes an object."""
+    return EMPTY
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat prompt."""
@@ -49,7 +54,7 @@ class Sample:
     doc: Mapping[str, Any]
     target: Any = None
     choices: tuple[str, ...] | None = None
-    slices: Mapping[str, str] = EMPTY
+    slices: Mapping[str, str] = field(default_factory=_empty)
     cluster: str | None = None
 
 
@@ -66,7 +71,7 @@ class Request:
     kind: RequestKind
     prompt: Prompt
     continuation: str = ""
-    params: Mapping[str, Any] = EMPTY
+    params: Mapping[str, Any] = field(default_factory=_empty)
     slot: int = 0
     repeat: int = 0
     task: str = ""
@@ -125,7 +130,7 @@ class Response:
     finish: Finish | None = None
     latency_s: float | None = None
     cost_usd: float | None = None
-    extra: Mapping[str, Json] = EMPTY
+    extra: Mapping[str, Json] = field(default_factory=_empty)
     error: Failure | None = None
 
 
@@ -141,7 +146,7 @@ class Score:
     value: float | None = None
     reason: str | None = None
     chance: float | None = None
-    detail: Mapping[str, Json] = EMPTY
+    detail: Mapping[str, Json] = field(default_factory=_empty)
 
     @classmethod
     def unscored(cls, reason: str, **detail: Json) -> Score:
@@ -163,7 +168,7 @@ class Record:
     responses: tuple[Response | None, ...] = ()
     filter: str = "none"
     answer: Any = None
-    judged: Mapping[str, tuple[Response | None, ...]] = EMPTY
+    judged: Mapping[str, tuple[Response | None, ...]] = field(default_factory=_empty)
 
     @property
     def failure(self) -> Failure | None:
