@@ -21,6 +21,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.folder = folder
         self._log = Log(folder, write=write, segment_bytes=segment_bytes)
         self._answers: dict[bytes, int] = {}
         self._failures: dict[bytes, int] = {}

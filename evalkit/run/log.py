@@ -104,7 +104,7 @@ class Log:
                 self._files[number] = plain.open("rb")
             except FileNotFoundError:
                 # Sealed: inflate once, so that reads by offset stay cheap.
-                inflated = tempfile.TemporaryFile()
+                inflated = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the log)
                 with gzip.open(plain.with_suffix(".jsonl.gz")) as packed:
                     shutil.copyfileobj(packed, inflated, 1 << 20)
                 inflated.flush()
