@@ -1,0 +1,260 @@
+"""Scoring: records to rows of statistics, in chunks, with one score file a (task, filter, scorer hash)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from evalkit.run.files import atomic
+from evalkit.run.journal import Journal
+from evalkit.run.records import TaskRecords
+from evalkit.run.store import RunStore, file_name
+from evalkit.scorers.base import Array, BaseScorer, Scorer
+from evalkit.tasks.base import Filter
+from evalkit.types import Json, Record, Request, Score, content_hash, keyed
+
+
+class Scored(Protocol):
+    """What scoring needs of a task; a built Task and one read back from a manifest both have it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def filters(self) -> tuple[Filter, ...]: ...
+
+    @property
+    def scorers(self) -> tuple[Scorer, ...]: ...
+
+
+@dataclass(slots=True)
+class Rows:
+    """One scorer's statistics over one task and filter: what every summary is computed from.
+
+    ``stats`` is (n, width) over the scored units; ``clusters`` and each of ``slices`` hold one code a unit.
+    """
+
+    task: str
+    filter: str
+    scorer: Scorer
+    stats: Array
+    clusters: np.ndarray | None = None
+    slices: dict[str, tuple[np.ndarray, list[str]]] = field(default_factory=dict)
+    chance: float | None = None
+    errors: int = 0
+    missing: int = 0
+    """Units that are not answered yet (an unfinished run)."""
+    unscored: Counter[str] = field(default_factory=Counter)
+    error_slices: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def asks(scorer: Scorer) -> bool:
+    """Whether a scorer has model calls of its own."""
+    return getattr(type(scorer), "requests", None) is not BaseScorer.requests
+
+
+def scorer_requests(store: RunStore, tasks: Sequence[Scored], fingerprints: Mapping[str, str]) -> Iterator[Request]:
+    """Every request that the scorers of these tasks make, keyed with the fingerprint of the model that must answer."""
+    for task in tasks:
+        asking = [scorer for scorer in task.scorers if asks(scorer)]
+        if not asking:
+            continue
+        for filter_ in task.filters:
+            for record in TaskRecords(store, task.name, filter_):
+                if record.complete:
+                    for scorer in asking:
+                        yield from keyed_requests(scorer, record, fingerprints)
+
+
+def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, str]) -> tuple[Request, ...]:
+    """The scorer's requests for a record, with keys."""
+    sample = record.sample
+    return tuple(
+        keyed(replace(q, task=sample.task, sample_id=sample.id), fingerprints[q.role]) for q in scorer.requests(record)
+    )
+
+
+def score_task(store: RunStore, task: Scored, fingerprints: Mapping[str, str]) -> list[Rows]:
+    """Score every record of a task with each of its scorers on each filter's output."""
+    rows = []
+    for filter_ in task.filters:
+        records = TaskRecords(store, task.name, filter_)
+        sample_scorers = [s for s in task.scorers if s.unit == "sample"]
+        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints)
+        for scorer in task.scorers:
+            if scorer.unit == "group":
+                rows.append(_score_groups(store, task.name, records, filter_.name, scorer, fingerprints))
+    order = {id(scorer): i for i, scorer in enumerate(task.scorers)}
+    names = {f.name: i for i, f in enumerate(task.filters)}
+    return sorted(rows, key=lambda r: (names[r.filter], order[id(r.scorer)]))
+
+
+def score_path(folder: Path, task: str, filter_: str, scorer: Scorer) -> Path:
+    """Where the scores of a scorer stand: the name holds its signature's hash, so nothing is ever overwritten."""
+    return (
+        folder / "scores" / f"{file_name(task)}.{file_name(filter_)}.{file_name(scorer.name)}.{scorer_hash(scorer)}.jsonl.gz"
+    )
+
+
+def scorer_hash(scorer: Scorer) -> str:
+    return content_hash(scorer.signature(), 4)
+
+
+class _Collector:
+    """Rows in the making: compact columns, and the score file."""
+
+    def __init__(self, task: str, filter_: str, scorer: Scorer, file: IO[bytes]) -> None:
+        self.rows = Rows(task, filter_, scorer, np.zeros((0, 1)))
+        self._file = file
+        self._stats = array("d")
+        self._width = 0
+        self._chance = array("d")
+        self._clusters = _Codes()
+        self._slices: dict[str, _Codes] = {}
+
+    def add(self, unit: str, record: Record, score: Score) -> None:
+        """One unit's score; ``record`` gives its slices and cluster."""
+        if score.stats is None:
+            self.rows.unscored[score.reason or "no reason given"] += 1
+        else:
+            self._width = len(score.stats)
+            self._stats.extend(score.stats)
+            self._chance.append(np.nan if score.chance is None else score.chance)
+            self._clusters.append(record.sample.cluster)
+            for name, value in record.sample.slices.items():
+                self._slices.setdefault(name, _Codes()).append(value)
+        self._write(unit, "ok" if score.stats is not None else "unscored", score)
+
+    def fail(self, unit: str, record: Record) -> None:
+        """A unit without a score because a request failed, or is not answered yet."""
+        failure = record.failure
+        if failure is None:
+            self.rows.missing += 1
+            self._write(unit, "missing", Score.unscored("not answered yet"))
+        else:
+            self.rows.errors += 1
+            self.rows.error_slices.update(record.sample.slices.items())
+            self._write(unit, "error", Score.unscored(f"{failure.kind}: {failure.message}"))
+
+    def finish(self) -> Rows:
+        rows = self.rows
+        rows.stats = np.frombuffer(self._stats, dtype=np.float64).reshape(-1, self._width or 1)
+        rows.clusters = self._clusters.array() if self._clusters.known else None
+        rows.slices = {name: (codes.array(), codes.labels()) for name, codes in self._slices.items()}
+        chance = np.frombuffer(self._chance, dtype=np.float64)
+        rows.chance = float(chance.mean()) if len(chance) and not np.isnan(chance).any() else None
+        return rows
+
+    def _write(self, unit: str, status: str, score: Score) -> None:
+        line: dict[str, Json] = {"unit": unit, "status": status, "value": score.value, "stats": score.stats}
+        if score.reason:
+            line["reason"] = score.reason
+        if score.chance is not None:
+            line["chance"] = score.chance
+        if score.detail:
+            line["detail"] = dict(score.detail)
+        self._file.write(json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass") + b"\n")
+
+
+class _Codes:
+    """Labels as integers in order of first sight."""
+
+    def __init__(self) -> None:
+        self._codes = array("q")
+        self._known: dict[str, int] = {}
+        self.known = False
+
+    def append(self, label: str | None) -> None:
+        if label is None:
+            self._codes.append(-1 - len(self._codes))  # on its own: independent of everything
+        else:
+            self.known = True
+            self._codes.append(self._known.setdefault(label, len(self._known)))
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self._codes, dtype=np.int64)
+
+    def labels(self) -> list[str]:
+        return list(self._known)
+
+
+def _score_samples(
+    store: RunStore,
+    task: str,
+    records: TaskRecords,
+    filter_: str,
+    scorers: Sequence[Scorer],
+    fingerprints: Mapping[str, str],
+) -> list[Rows]:
+    states = [scorer.prepare(records) for scorer in scorers]
+    with ExitStack() as stack:
+        collectors = [_Collector(task, filter_, s, _score_file(stack, store, task, filter_, s)) for s in scorers]
+        for chunk in records.chunks():
+            good = [record for record in chunk if record.complete]
+            for collector, state in zip(collectors, states, strict=True):
+                scorer = collector.rows.scorer
+                judged = [_judged(scorer, record, store.journal, fingerprints) for record in good]
+                scores = iter(scorer.score(judged, state))
+                for record in chunk:
+                    if record.complete:
+                        collector.add(record.sample.id, record, next(scores))
+                    else:
+                        collector.fail(record.sample.id, record)
+        return [collector.finish() for collector in collectors]
+
+
+def _score_groups(
+    store: RunStore,
+    task: str,
+    records: TaskRecords,
+    filter_: str,
+    scorer: Scorer,
+    fingerprints: Mapping[str, str],
+) -> Rows:
+    """Groups are read one by one by position, so that memory holds one group, not the task."""
+    groups: dict[str, list[int]] = {}
+    ungrouped = 0
+    for position, record in enumerate(records):
+        name = scorer.group(record)
+        if name is None:
+            ungrouped += 1
+        else:
+            groups.setdefault(name, []).append(position)
+    state = scorer.prepare(records)
+    with ExitStack() as stack:
+        collector = _Collector(task, filter_, scorer, _score_file(stack, store, task, filter_, scorer))
+        if ungrouped:
+            collector.rows.unscored["belongs to no group"] += ungrouped
+        for name, positions in groups.items():
+            members = [_judged(scorer, r, store.journal, fingerprints) for r in records.at(positions)]
+            broken = next((r for r in members if not r.complete), None)
+            if broken is not None:
+                collector.fail(name, broken)
+            else:
+                (score,) = scorer.score(members, state)
+                collector.add(name, members[0], score)
+        return collector.finish()
+
+
+def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapping[str, str]) -> Record:
+    if not asks(scorer) or not record.complete:
+        return record
+    answers = tuple(journal.get(q.key) for q in keyed_requests(scorer, record, fingerprints))
+    return replace(record, judged={scorer.name: answers})
+
+
+def _score_file(stack: ExitStack, store: RunStore, task: str, filter_: str, scorer: Scorer) -> IO[bytes]:
+    path = score_path(store.path, task, filter_, scorer)
+    raw = stack.enter_context(atomic(path))
+    packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
+    stack.callback(packed.close)
+    return packed  # type: ignore[return-value]
