@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -17,3 +18,13 @@ def builtin_dir(kind: Kind) -> Path:
     if (package.parent / "pyproject.toml").is_file():
         return package.parent / kind
     return package / "_data" / kind
+
+
+def user_cache_dir(*parts: str) -> Path:
+    """Where this user's derived data is kept (converted weights, indexes): ``$EVALKIT_CACHE``, else the XDG cache.
+
+    Everything in it can be deleted at any time. The folder is not created here.
+    """
+    root = os.environ.get("EVALKIT_CACHE")
+    base = Path(root).expanduser() if root else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "evalkit"
+    return base.joinpath(*parts)
