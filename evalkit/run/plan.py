@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
@@ -38,8 +38,13 @@ def sample_requests(task: Task, sample: Sample, model: Model) -> tuple[Request, 
     return tuple(keyed(q, fingerprint) for q in task.requests(sample, chat))
 
 
-def planned(tasks: Sequence[Task], model: Model, store: RunStore) -> Iterator[Request]:
-    """Every request of every task, in order; each sample is stored as it passes.
+def planned(
+    tasks: Sequence[Task],
+    model: Model,
+    store: RunStore,
+    watch: Callable[[int, tuple[Request, ...]], None] | None = None,
+) -> Iterator[Request]:
+    """Every request of every task, in order; each sample is stored as it passes (``watch`` sees its position).
 
     After a restart the samples that are already stored are not written again: a task's order never changes.
     """
@@ -50,6 +55,8 @@ def planned(tasks: Sequence[Task], model: Model, store: RunStore) -> Iterator[Re
             requests = sample_requests(task, sample, model)
             if position >= stored:
                 log.append(sample, requests)
+            if watch is not None:
+                watch(position, requests)
             yield from requests
 
 

@@ -57,6 +57,32 @@ class Rows:
     error_slices: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
+@dataclass(slots=True)
+class Facts:
+    """What a reader must know of a task's answers beside the scores."""
+
+    samples: int = 0
+    errors: int = 0
+    missing: int = 0
+    generations: int = 0
+    cut: int = 0
+    """Generations that the length limit stopped."""
+    truncated: int = 0
+    """Samples whose context did not fit the model."""
+
+    def add(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self.samples += 1
+            if not record.complete:
+                self.errors += record.failure is not None
+                self.missing += record.failure is None
+            answered = [r for r in record.responses if r is not None]
+            generated = [r for r in answered if r.text is not None]
+            self.generations += len(generated)
+            self.cut += sum(r.finish == "length" for r in generated)
+            self.truncated += any(r.truncated for r in answered)
+
+
 def asks(scorer: Scorer) -> bool:
     """Whether a scorer has model calls of its own."""
     return getattr(type(scorer), "requests", None) is not BaseScorer.requests
@@ -83,19 +109,21 @@ def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, st
     )
 
 
-def score_task(store: RunStore, task: Scored, fingerprints: Mapping[str, str]) -> list[Rows]:
+def score_task(store: RunStore, task: Scored, fingerprints: Mapping[str, str]) -> tuple[list[Rows], Facts]:
     """Score every record of a task with each of its scorers on each filter's output."""
     rows = []
+    facts = Facts()
     for filter_ in task.filters:
+        facts = Facts()  # the same whatever the filter
         records = TaskRecords(store, task.name, filter_)
         sample_scorers = [s for s in task.scorers if s.unit == "sample"]
-        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints)
+        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints, facts)
         for scorer in task.scorers:
             if scorer.unit == "group":
                 rows.append(_score_groups(store, task.name, records, filter_.name, scorer, fingerprints))
     order = {id(scorer): i for i, scorer in enumerate(task.scorers)}
     names = {f.name: i for i, f in enumerate(task.filters)}
-    return sorted(rows, key=lambda r: (names[r.filter], order[id(r.scorer)]))
+    return sorted(rows, key=lambda r: (names[r.filter], order[id(r.scorer)])), facts
 
 
 def score_path(folder: Path, task: str, filter_: str, scorer: Scorer) -> Path:
@@ -194,11 +222,13 @@ def _score_samples(
     filter_: str,
     scorers: Sequence[Scorer],
     fingerprints: Mapping[str, str],
+    facts: Facts,
 ) -> list[Rows]:
     states = [scorer.prepare(records) for scorer in scorers]
     with ExitStack() as stack:
         collectors = [_Collector(task, filter_, s, _score_file(stack, store, task, filter_, s)) for s in scorers]
         for chunk in records.chunks():
+            facts.add(chunk)
             good = [record for record in chunk if record.complete]
             for collector, state in zip(collectors, states, strict=True):
                 scorer = collector.rows.scorer

@@ -1,0 +1,118 @@
+"""What a run is asked to do: the same names in Python, in a run file and (with dashes) on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit.models.base import ModelOptions
+from evalkit.tasks.base import PromptOptions
+from evalkit.types import Json
+
+_SECRET = re.compile(r"key|token|secret|password|authorization|credential", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Everything `evalkit.run` takes.
+
+    Attributes:
+        tasks: names, tags, groups, globs, paths of YAML files or folders.
+        model: ``provider/name``, a callable, a loaded torch module or a Model.
+        tokenizer: for a torch module that does not carry its own.
+        data: task name -> local copy of its data.
+        samples: task name -> ids or positions to evaluate.
+        roles: role -> model for scorers that ask one (``{"judge": "hf/..."}``).
+        max_error_rate: share of samples with errors above which the run counts as incomplete.
+        retry_errors: ask again what failed for good, too.
+    """
+
+    tasks: Sequence[str]
+    model: Any
+    model_args: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: Any = None
+    task_dirs: Sequence[str | Path] = ()
+    data: Mapping[str, str | Path] = field(default_factory=dict)
+    num_fewshot: int | None = None
+    limit: int | float | None = None
+    samples: Mapping[str, Sequence[str | int]] | None = None
+    seed: int = 1234
+    batch_size: int | None = None
+    device: str | None = None
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool | None = None
+    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    compat: Literal["lm-eval"] | None = None
+    allow_code: bool = False
+    trust_remote_code: bool = False
+    roles: Mapping[str, Any] = field(default_factory=dict)
+    scorers: Sequence[str | Mapping[str, Any]] = ()
+    output_dir: str | Path = "runs"
+    name: str | None = None
+    resume: str | None = None
+    new: bool = False
+    max_error_rate: float = 0.05
+    retry_errors: bool = False
+    command: Sequence[str] = ()
+
+    def prompt(self, task: str) -> PromptOptions:
+        """The part that a task needs."""
+        chosen = None if self.samples is None else self.samples.get(task)
+        return PromptOptions(
+            num_fewshot=self.num_fewshot,
+            seed=self.seed,
+            apply_chat_template=self.apply_chat_template,
+            system_instruction=self.system_instruction,
+            fewshot_as_multiturn=self.fewshot_as_multiturn,
+            compat=self.compat,
+            generation=dict(self.gen_kwargs) or None,
+            limit=self.limit,
+            sample_ids=None if chosen is None else tuple(str(s) for s in chosen),
+            data=Path(self.data[task]) if task in self.data else None,
+            allow_code=self.allow_code,
+        )
+
+    def model_options(self) -> ModelOptions:
+        """The part that the candidate's adapter needs."""
+        return ModelOptions(dict(self.model_args), self.batch_size, self.device, self.trust_remote_code)
+
+    def content(self) -> dict[str, Json]:
+        """The options that can change a number (not batch size, device or folders), for the configuration hash."""
+        names = (
+            "num_fewshot", "limit", "samples", "seed", "apply_chat_template", "system_instruction",
+            "fewshot_as_multiturn", "gen_kwargs", "compat", "scorers",
+        )  # fmt: skip
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def public(self) -> dict[str, Json]:
+        """All options as JSON with secrets blanked, for the manifest."""
+        shown = {f: _plain(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("tokenizer", "command")}
+        shown["model_args"] = redact(self.model_args)
+        return shown
+
+
+def redact(args: Mapping[str, Any]) -> dict[str, Json]:
+    """The mapping with every value blanked whose name smells of a secret."""
+    return {k: "***" if _SECRET.search(k) else _plain(v) for k, v in args.items()}
+
+
+def redact_command(argv: Sequence[str]) -> list[str]:
+    """A command line fit to be written down: the values of secret ``key=value`` pairs are blanked."""
+    return [re.sub(r"^([^=]*(?:%s)[^=]*)=.*" % _SECRET.pattern, r"\1=***", a, flags=re.IGNORECASE) for a in argv]
+
+
+def _plain(value: Any) -> Json:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    named: Callable[..., Any] | Any = getattr(value, "__qualname__", None) or type(value).__qualname__
+    return f"<{named}>"
