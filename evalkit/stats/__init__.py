@@ -1,1 +1,1 @@
-"""Statistics as pure functions on numpy arrays."""
+"""Statistics on numpy alone: pure functions, no state, no input or output."""
