@@ -49,6 +49,8 @@ class Scorer(Protocol):
     name: str
     unit: Unit
     metrics: tuple[MetricInfo, ...]
+    roles: tuple[str, ...]
+    """Models that `requests` asks (``("judge",)``); empty for a scorer without model calls."""
 
     def signature(self) -> str:
         """One line that pins how the number is computed: ``name|param:value|...|version:...``."""
@@ -95,6 +97,7 @@ class BaseScorer:
     name: str = ""
     unit: Unit = "sample"
     metrics: tuple[MetricInfo, ...] = ()
+    roles: tuple[str, ...] = ()
     version: int = 1
 
     def parameters(self) -> Mapping[str, Json]:
@@ -156,6 +159,8 @@ class ScoringPlan:
     output_type: OutputType
     metrics: tuple[MetricSpec, ...] = ()
     scorers: tuple[ScorerSpec, ...] = ()
+    extra: tuple[ScorerSpec, ...] = ()
+    """Scorers asked for from outside; they come on top, defaults included."""
     process_results: Callable[..., Any] | None = None
     target_delimiter: str = " "
     multiple_inputs: bool = False
