@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ def _no_constant(_: str) -> None:
     """NaN and Infinity are not JSON: such a value is missing."""
 
 
+_BLANK = re.compile(rb"\s*")
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
@@ -179,13 +181,13 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 def _whole(path: Path, data: bytes, field: str | None) -> list[dict[str, Any]] | None:
     """The rows of a file that is one JSON document, or ``None`` for JSON Lines."""
-    body = data.strip()
-    if field is None and not body.startswith(b"["):
-        first, _, rest = body.partition(b"\n")
-        if rest and _parses(first):
-            return None
+    start = _skip_blank(data, 0)
+    if start == len(data):
+        return []
+    if field is None and data[start : start + 1] != b"[" and _looks_like_lines(data, start):
+        return None
     try:
-        document = _decode(body.decode())
+        document = _decode(data.decode())
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start + 1})") from error
     except json.JSONDecodeError as error:
@@ -193,12 +195,26 @@ def _whole(path: Path, data: bytes, field: str | None) -> list[dict[str, Any]] |
     return _rows(path, document, field)
 
 
-def _parses(line: bytes) -> bool:
+def _skip_blank(data: bytes, start: int) -> int:
+    found = _BLANK.match(data, start)
+    return found.end() if found else start
+
+
+def _looks_like_lines(data: bytes, start: int) -> bool:
+    """Whether one of the first two lines with anything on them is JSON by itself, and there are two (one may be broken)."""
+    end = data.find(b"\n", start)
+    second = _skip_blank(data, end) if end >= 0 else len(data)
+    if second == len(data):
+        return False
+    stop = data.find(b"\n", second)
+    return _is_object(data[start:end]) or _is_object(data[second : stop if stop >= 0 else len(data)])
+
+
+def _is_object(line: bytes) -> bool:
     try:
-        _decode(line.decode())
+        return isinstance(_decode(line.decode()), dict)
     except ValueError:
         return False
-    return True
 
 
 def _rows(path: Path, document: Any, field: str | None) -> list[dict[str, Any]]:
