@@ -1,1 +1,23 @@
-"""Evaluate language models: right numbers, with error bars, fast, and nothing ever lost."""
+"""Evaluate language models: right numbers, with error bars, fast, and nothing ever lost.
+
+>>> import evalkit
+>>> run = evalkit.run(tasks="quickstart", model="demo/smollm2")  # doctest: +SKIP
+>>> run.summary()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalkit.api import Progress, Run, RunOptions, TaskPlan, open_run, plan, rescore, run
+
+__all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Public names load on first use: `import evalkit` and `evalkit --help` stay quick.
+    if name in __all__:
+        return getattr(import_module("evalkit.api"), name)
+    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalkit.run.records import TaskRecords
-from evalkit.run.score import Scored, asks
+from evalkit.run.score import Scored
 from evalkit.run.store import RunStore
 from evalkit.scorers.base import MetricInfo, Scorer
 from evalkit.types import Request, Response
@@ -59,6 +59,6 @@ class LiveScores:
 
     def _headline(self, task: str) -> tuple[Scorer, MetricInfo] | None:
         for scorer in self._tasks[task].scorers:
-            if scorer.unit == "sample" and not asks(scorer) and scorer.metrics and scorer.metrics[0].mean:
+            if scorer.unit == "sample" and not scorer.roles and scorer.metrics and scorer.metrics[0].mean:
                 return scorer, scorer.metrics[0]
         return None

@@ -12,7 +12,7 @@ from evalkit.models.base import ModelOptions
 from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
 
-_SECRET = re.compile(r"key|token|secret|password|authorization|credential", re.IGNORECASE)
+_SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,14 @@ def redact(args: Mapping[str, Any]) -> dict[str, Json]:
 
 def redact_command(argv: Sequence[str]) -> list[str]:
     """A command line fit to be written down: the values of secret ``key=value`` pairs are blanked."""
-    return [re.sub(r"^([^=]*(?:%s)[^=]*)=.*" % _SECRET.pattern, r"\1=***", a, flags=re.IGNORECASE) for a in argv]
+    return [_redact_pair(argument) for argument in argv]
+
+
+def _redact_pair(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if not equals:
+        return argument
+    return f"{name}=***" if _SECRET.search(name) else f"{name}={_redact_pair(value)}"
 
 
 def _plain(value: Any) -> Json:

@@ -18,7 +18,7 @@ from evalkit.run.files import atomic
 from evalkit.run.journal import Journal
 from evalkit.run.records import TaskRecords
 from evalkit.run.store import RunStore, file_name
-from evalkit.scorers.base import Array, BaseScorer, Scorer
+from evalkit.scorers.base import Array, Scorer
 from evalkit.tasks.base import Filter
 from evalkit.types import Json, Record, Request, Score, content_hash, keyed
 
@@ -83,15 +83,10 @@ class Facts:
             self.truncated += any(r.truncated for r in answered)
 
 
-def asks(scorer: Scorer) -> bool:
-    """Whether a scorer has model calls of its own."""
-    return getattr(type(scorer), "requests", None) is not BaseScorer.requests
-
-
 def scorer_requests(store: RunStore, tasks: Sequence[Scored], fingerprints: Mapping[str, str]) -> Iterator[Request]:
     """Every request that the scorers of these tasks make, keyed with the fingerprint of the model that must answer."""
     for task in tasks:
-        asking = [scorer for scorer in task.scorers if asks(scorer)]
+        asking = [scorer for scorer in task.scorers if scorer.roles]
         if not asking:
             continue
         for filter_ in task.filters:
@@ -276,7 +271,7 @@ def _score_groups(
 
 
 def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapping[str, str]) -> Record:
-    if not asks(scorer) or not record.complete:
+    if not scorer.roles or not record.complete:
         return record
     answers = tuple(journal.get(q.key) for q in keyed_requests(scorer, record, fingerprints))
     return replace(record, judged={scorer.name: answers})

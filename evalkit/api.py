@@ -1,0 +1,113 @@
+"""The public Python API: what the command line does, for notebooks and training loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import ScorerError
+from evalkit.report.export import export_all
+from evalkit.run.options import RunOptions
+from evalkit.run.plan import TaskPlan, forecast
+from evalkit.run.prepare import prepare, scorer_spec
+from evalkit.run.run import Run, write_summaries
+from evalkit.run.run import open_run as _open_run
+from evalkit.run.session import Progress, Silent, run_prepared, score_run
+from evalkit.run.store import RunStore, find_run
+from evalkit.run.stored import stored_tasks
+from evalkit.tasks.schema import GroupConfig
+
+__all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
+
+
+def run(
+    tasks: str | Sequence[str] | None = None,
+    model: Any = None,
+    *,
+    options: RunOptions | None = None,
+    store: bool = True,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Run:
+    """Evaluate ``model`` on ``tasks``.
+
+    Args:
+        tasks: names, tags, groups, globs or YAML paths; one or several.
+        model: ``provider/name``, a callable ``prompt -> text``, a loaded transformers module (its ``tokenizer=`` beside it)
+            or a Model.
+        options: everything at once, instead of ``tasks``, ``model`` and ``settings``.
+        store: write a run directory under ``output_dir``; without it nothing is left on disk.
+        progress: who shows how it goes; nobody by default.
+        settings: any further field of `RunOptions`.
+
+    Returns:
+        The run. Its ``status`` is ``complete``, or ``incomplete`` or ``interrupted``: run the same again to resume.
+
+    Raises:
+        UsageError: bad input, with one line that says what, where and what to do.
+    """
+    options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
+    done = run_prepared(prepare(options), store=store, progress=progress or Silent())
+    if store and done.status != "interrupted":
+        export_all(done)
+    return done
+
+
+def plan(
+    tasks: str | Sequence[str] | None = None, model: Any = None, *, options: RunOptions | None = None, **settings: Any
+) -> list[TaskPlan]:
+    """What `run` would ask, with no call: samples, requests, distinct requests and tokens a task."""
+    options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
+    prepared = prepare(options)
+    return forecast([ready.task for ready in prepared.tasks], prepared.model)
+
+
+def open_run(name: str | Path = "latest", *, output_dir: str | Path = "runs") -> Run:
+    """A run by directory, by (part of its) name under ``output_dir``, or the ``latest``."""
+    return _open_run(find_run(str(name), Path(output_dir)))
+
+
+def rescore(
+    name: str | Path,
+    scorers: Sequence[str | Mapping[str, Any]] = (),
+    *,
+    output_dir: str | Path = "runs",
+    allow_code: bool | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Score a run's stored responses again, with further ``scorers`` on top of its tasks' own. No model is called.
+
+    Raises ScorerError for a scorer that needs model calls of its own which the run does not hold.
+    """
+    store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
+    try:
+        _add_scorers(store, scorers)
+        tasks = stored_tasks(store, store.manifest, allow_code=allow_code)
+        fingerprints = dict(store.manifest["fingerprints"])
+        for role in {role for task in tasks for scorer in task.scorers for role in scorer.roles} - set(fingerprints):
+            raise ScorerError(f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role")
+        groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
+        write_summaries(store.path, score_run(store, tasks, groups, fingerprints, progress or Silent()))
+    finally:
+        store.close()
+    done = Run(store)
+    export_all(done)
+    return done
+
+
+def _add_scorers(store: RunStore, scorers: Sequence[str | Mapping[str, Any]]) -> None:
+    """Note further scorers in the manifest, each once a task."""
+    added = [asdict(scorer_spec(item)) for item in scorers]
+    tasks = store.manifest["tasks"]
+    for entry in tasks.values():
+        known = entry.setdefault("extra_scorers", [])
+        known += [item for item in added if item not in known]
+    store.update(tasks=tasks)
+
+
+def _names(tasks: str | Sequence[str] | None) -> tuple[str, ...]:
+    if tasks is None:
+        return ()
+    return tuple(part for name in ([tasks] if isinstance(tasks, str) else tasks) for part in str(name).split(",") if part)

@@ -1,0 +1,135 @@
+"""Everything that can be known and refused before the first request: tasks, data, scorers, models, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import evalkit.data.load as tables
+from evalkit.errors import ConfigError, ScorerError, nearest
+from evalkit.models.base import Model
+from evalkit.models.registry import load_model
+from evalkit.run.options import RunOptions
+from evalkit.run.plan import check_capabilities
+from evalkit.scorers.base import Scorer, ScorerSpec
+from evalkit.scorers.registry import build_scorers
+from evalkit.tasks.base import Filter, Task
+from evalkit.tasks.load import Selection, TaskLibrary
+from evalkit.tasks.schema import GroupConfig, TaskConfig
+from evalkit.tasks.task import build
+from evalkit.types import Json, content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyTask:
+    """A task with the scorers it is measured by."""
+
+    task: Task
+    definition: TaskConfig
+    scorers: tuple[Scorer, ...]
+    extra: tuple[ScorerSpec, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        return self.task.filters
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run needs, checked."""
+
+    options: RunOptions
+    tasks: tuple[ReadyTask, ...]
+    groups: tuple[GroupConfig, ...]
+    model: Model
+    roles: Mapping[str, Model]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        return {"model": self.model.fingerprint, **{role: model.fingerprint for role, model in self.roles.items()}}
+
+    def config(self) -> dict[str, Json]:
+        """What decides the numbers, as JSON; its hash identifies the configuration."""
+        return {
+            "model": {"name": self.model.name, "fingerprint": self.model.fingerprint},
+            "roles": {role: {"name": m.name, "fingerprint": m.fingerprint} for role, m in self.roles.items()},
+            "options": self.options.content(),
+            "tasks": {
+                ready.name: {
+                    "definition": content_hash(ready.task.config),
+                    "data": ready.task.data_hash,
+                    "version": ready.task.version,
+                    "num_fewshot": ready.task.num_fewshot,
+                    "scorers": [scorer.signature() for scorer in ready.scorers],
+                }
+                for ready in self.tasks
+            },
+        }
+
+
+def select(options: RunOptions) -> Selection:
+    """The task definitions that the options name."""
+    library = TaskLibrary([Path(d) for d in options.task_dirs])
+    selection = library.resolve(list(options.tasks))
+    known = [config.task for config in selection.tasks]
+    for kind, names in (("data", options.data), ("samples", options.samples or {})):
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"--{kind} names {name!r}, which is not among the tasks of this run{nearest(name, known)}")
+    return selection
+
+
+def ready_task(config: TaskConfig, options: RunOptions) -> ReadyTask:
+    """One task with its data and scorers."""
+    prompt = options.prompt(config.task)
+    splits = tables.load_splits(
+        config.dataset_path,
+        config.dataset_name,
+        config.dataset_kwargs,
+        base=config.source.parent if config.source else None,
+        override=prompt.data,
+    )
+    task = build(config, splits, prompt, tables=tables)
+    extra = tuple(scorer_spec(item) for item in options.scorers)
+    return ReadyTask(task, config, build_scorers(replace(task.scoring, extra=extra)), extra)
+
+
+def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
+    """``"name"``, ``"name:param=value,param=value"`` or a mapping with ``name`` and parameters."""
+    if isinstance(item, str):
+        name, _, rest = item.partition(":")
+        pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+        if any(not equals for _, equals, _ in pairs):
+            raise ScorerError(f"scorer {item!r}: parameters are written name:param=value,param=value")
+        return ScorerSpec(name, {key: _literal(value) for key, _, value in pairs})
+    params = dict(item)
+    return ScorerSpec(str(params.pop("name", "")), params)
+
+
+def prepare(options: RunOptions) -> Prepared:
+    """Load and check everything; the dear parts (models) last, so that a slip is told at once."""
+    if not options.tasks:
+        raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
+    selection = select(options)
+    tasks = tuple(ready_task(config, options) for config in selection.tasks)
+    roles_needed = {role for ready in tasks for scorer in ready.scorers for role in scorer.roles}
+    for role in sorted(roles_needed - set(options.roles)):
+        raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+    spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
+    model = load_model(spec, options.model_options())
+    roles = {role: load_model(spec, replace(options.model_options(), args={})) for role, spec in options.roles.items()}
+    check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
+    return Prepared(options, tasks, selection.groups, model, roles, tuple(selection.warnings))
+
+
+def _literal(text: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(text)

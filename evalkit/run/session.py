@@ -1,0 +1,223 @@
+"""One run from start to end: resume or create, ask, score, summarise."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from evalkit.errors import ConfigError
+from evalkit.run.environment import environment, installed
+from evalkit.run.execute import Execution, execute, stop_on_signals
+from evalkit.run.live import LiveScores
+from evalkit.run.options import redact_command
+from evalkit.run.plan import planned
+from evalkit.run.prepare import Prepared
+from evalkit.run.run import Run, write_summaries
+from evalkit.run.score import Facts, Scored, score_task, scorer_requests
+from evalkit.run.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
+from evalkit.run.stored import task_entry
+from evalkit.run.summarise import summarise, summarise_group
+from evalkit.tasks.schema import GroupConfig
+from evalkit.types import Json, Request, Response, Summary, content_hash
+
+
+class Progress(Protocol):
+    """Who shows how a run proceeds. Called from the thread that runs; must be quick."""
+
+    def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
+        """``requests`` is an estimate (each task's first sample times its size); ``resumed`` are answered already."""
+        ...
+
+    def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None:
+        """``done`` requests of this run are answered, ``errors`` failed; ``running`` is the task's metric so far."""
+        ...
+
+    def phase(self, text: str) -> None: ...
+
+    def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def started(self, run: Run, samples: int, requests: int, resumed: int) -> None: ...
+
+    def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None: ...
+
+    def phase(self, text: str) -> None: ...
+
+    def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
+
+
+def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: threading.Event | None = None) -> Run:
+    """Execute and score. Returns a run whose ``status`` says whether everything asked for was done."""
+    stop = stop or threading.Event()
+    keep = None if store else tempfile.TemporaryDirectory(prefix="evalkit-")
+    parent = Path(prepared.options.output_dir) if keep is None else Path(keep.name)
+    opened = _open(prepared, parent, fresh=keep is not None)
+    run = Run(opened, keep=keep)
+    with closing(opened), stop_on_signals(stop):
+        counts = _ask_everything(prepared, opened, run, progress, stop)
+        status = _status(counts, prepared)
+        if status != "interrupted":
+            progress.phase("scoring")
+            summaries = score_run(opened, list(prepared.tasks), prepared.groups, prepared.fingerprints, progress)
+            write_summaries(opened.path, summaries)
+        opened.update(status=status, ended=_now(), counts=_counts(opened, counts), timing=_timing(opened, counts))
+    return run
+
+
+def score_run(
+    store: RunStore,
+    tasks: Sequence[Scored],
+    groups: Sequence[GroupConfig],
+    fingerprints: dict[str, str],
+    progress: Progress,
+) -> list[Summary]:
+    """Score every task and aggregate the groups; the summaries in the order of tasks, then groups."""
+    summaries: list[Summary] = []
+    facts_by_task: dict[str, Facts] = {}
+    for task in tasks:
+        rows, facts = score_task(store, task, fingerprints)
+        facts_by_task[task.name] = facts
+        n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
+        own = [s for r in rows for s in summarise(r, facts, n_shot)]
+        progress.scored(task.name, own)
+        summaries += own
+    store.update(facts={name: asdict(facts) for name, facts in facts_by_task.items()})
+    return summaries + [s for group in groups for s in summarise_group(group, summaries)]
+
+
+def _open(prepared: Prepared, parent: Path, *, fresh: bool) -> RunStore:
+    """The run to go on with, or a new one."""
+    config = prepared.config()
+    config_hash = content_hash(config)
+    options = prepared.options
+    if options.resume and options.new:
+        raise ConfigError("--resume and --new exclude each other")
+    found = find_run(options.resume, parent) if options.resume else None
+    if found is None and not options.new and not fresh and parent.is_dir():
+        found = newest_unfinished(parent, config_hash)
+    if found is not None:
+        require_same_config(found, read_manifest(found)["config"], config)
+        store = RunStore.open(found, write=True)
+        store.update(status="running", resumed=[*store.manifest.get("resumed", []), _now()])
+        return store
+    name = options.name or _default_name(prepared)
+    return RunStore.create(parent, name, _manifest(prepared, config, config_hash, name))
+
+
+def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "status": "running",
+        "created": _now(),
+        "evalkit": installed("evalkit"),
+        "config_hash": config_hash,
+        "config": config,
+        "options": prepared.options.public(),
+        "command": redact_command(prepared.options.command),
+        "model": {"name": prepared.model.name, **prepared.model.describe()},
+        "fingerprints": prepared.fingerprints,
+        "environment": environment(),
+        "warnings": list(prepared.warnings),
+        "tasks": {ready.name: _task_manifest(ready, prepared) for ready in prepared.tasks},
+        "groups": [group.model_dump(mode="json") for group in prepared.groups],
+    }
+
+
+def _task_manifest(ready: Any, prepared: Prepared) -> dict[str, Json]:
+    task = ready.task
+    return {
+        "alias": task.alias,
+        "version": task.version,
+        "output_type": task.output_type,
+        "num_fewshot": task.num_fewshot,
+        "repeats": task.repeats,
+        "samples": len(task),
+        "size": task.size,
+        "hash": content_hash(task.config),
+        "data_hash": task.data_hash,
+        "resolved": task.config,
+        "tags": list(ready.definition.tags),
+        "extra_scorers": [{"name": s.name, "params": dict(s.params)} for s in ready.extra],
+        **task_entry(ready.definition, task.scoring),
+    }
+
+
+def _default_name(prepared: Prepared) -> str:
+    model = Path(prepared.model.name).name or prepared.model.name
+    names = [str(t) for t in prepared.options.tasks]
+    return f"{model}_{names[0] if len(names) == 1 else f'{len(prepared.tasks)}-tasks'}"
+
+
+class _Watch:
+    """Counts answers and keeps the running values; the observer of `execute`."""
+
+    def __init__(self, progress: Progress, live: LiveScores) -> None:
+        self._progress = progress
+        self._live = live
+        self._done = 0
+        self._errors = 0
+
+    def answered(self, task: str, response: Response) -> None:
+        self._done += 1
+        self._errors += response.error is not None
+        self._live.answered(task, response)
+        self._progress.answered(task, self._done, self._errors, self._live.value(task))
+
+
+def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Progress, stop: threading.Event) -> Execution:
+    """The tasks' own requests first, then those of scorers that ask models of theirs."""
+    tasks = [ready.task for ready in prepared.tasks]
+    first = [next(iter(task.samples()), None) for task in tasks]
+    estimate = sum(len(t) * len(t.requests(s)) for t, s in zip(tasks, first, strict=True) if s is not None)
+    progress.started(run, sum(len(task) for task in tasks), estimate, len(store.journal))
+    live = LiveScores(store, list(prepared.tasks))
+    retry = prepared.options.retry_errors
+    requests = planned(tasks, prepared.model, store, live.planned)
+    watch = _Watch(progress, live)
+    counts = execute(prepared.model, requests, store.journal, stop=stop, observer=watch, retry_errors=retry)
+    for role, model in prepared.roles.items():
+        if not stop.is_set():
+            progress.phase(f"asking the {role}")
+            asked = _of_role(scorer_requests(store, list(prepared.tasks), prepared.fingerprints), role)
+            counts += execute(model, asked, store.journal, stop=stop, retry_errors=retry)
+    return counts
+
+
+def _of_role(requests: Iterator[Request], role: str) -> Iterator[Request]:
+    return (q for q in requests if q.role == role)
+
+
+def _status(counts: Execution, prepared: Prepared) -> str:
+    if counts.systemic:
+        return "incomplete"
+    if counts.stopped:
+        return "interrupted"
+    share = counts.failed / max(1, counts.asked)
+    if counts.retryable or counts.unanswered or share > prepared.options.max_error_rate:
+        return "incomplete"
+    return "complete"
+
+
+def _counts(store: RunStore, counts: Execution) -> dict[str, Json]:
+    """Of this execution; ``answers`` and ``failures`` are those of the whole run."""
+    found = asdict(counts)
+    found.pop("seconds")
+    return {**found, "answers": len(store.journal), "failures": store.journal.failures}
+
+
+def _timing(store: RunStore, counts: Execution) -> dict[str, Json]:
+    before = store.manifest.get("timing", {}).get("request_seconds", 0.0)
+    return {"request_seconds": before + counts.seconds}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,56 @@
+"""A run's tasks as its manifest remembers them: enough to filter and score again, without the data or the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.run.store import RunStore
+from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
+from evalkit.scorers.registry import build_scorers
+from evalkit.tasks.base import Filter
+from evalkit.tasks.filters import build_filters
+from evalkit.tasks.schema import TaskConfig
+from evalkit.tasks.scoring import scoring_plan
+from evalkit.types import Json
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task of a finished run: its filters and scorers, rebuilt from its definition."""
+
+    name: str
+    n_shot: int
+    filters: tuple[Filter, ...]
+    scorers: tuple[Scorer, ...]
+
+
+def task_entry(config: TaskConfig, plan: ScoringPlan) -> dict[str, Json]:
+    """What the manifest keeps of a task so that `stored_tasks` can rebuild it."""
+    return {
+        "definition": config.model_dump(mode="json", exclude_defaults=True),
+        "multiple_inputs": plan.multiple_inputs,
+        "multiple_targets": plan.multiple_targets,
+    }
+
+
+def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bool | None = None) -> list[StoredTask]:
+    """The tasks of a run. Code of a task folder is loaded again only where the run itself was allowed to.
+
+    Raises CodeRefused or TaskError where a function of the task's folder is gone or not allowed.
+    """
+    allowed = bool(manifest["options"].get("allow_code")) if allow_code is None else allow_code
+    tasks = []
+    for name, entry in manifest["tasks"].items():
+        config = TaskConfig.model_validate(entry["definition"])
+        plan = scoring_plan(
+            config,
+            allow_code=allowed,
+            multiple_inputs=entry["multiple_inputs"],
+            multiple_targets=entry["multiple_targets"],
+            extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
+        )
+        filters = build_filters(config, allow_code=allowed)
+        tasks.append(StoredTask(name, entry["num_fewshot"], filters, build_scorers(plan)))
+    return tasks
