@@ -1,0 +1,171 @@
+"""What the exports need of a run, and the facts they read from its manifest, in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from evalkit.errors import StoreError
+from evalkit.types import Json, Record, Score, Summary
+
+Status = Literal["ok", "error", "unscored", "pending"]
+
+
+class View(Protocol):
+    """One record of a run, seen through one filter, with its scores by scorer name."""
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def filter(self) -> str: ...
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def scores(self) -> Mapping[str, Score]: ...
+
+
+class ReportableRun(Protocol):
+    """The part of ``evalkit.Run`` that is exported."""
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+    def summary(self) -> list[Summary]: ...
+
+    def records(self, task: str | None = None) -> Iterable[View]:
+        """Records as a stream: the exports never hold all of them."""
+        ...
+
+
+def folder(run: ReportableRun) -> Path:
+    """The run's directory; a StoreError where it has none (a run made with ``store=False``)."""
+    if run.path is None:
+        raise StoreError(f"run {run.name} has no directory (store=False), so there is nowhere to write its files")
+    return run.path
+
+
+def status(view: View) -> Status:
+    """How a record ended: exactly one of answered and scored, failed, answered but unscored, not answered yet."""
+    if view.record.failure is not None:
+        return "error"
+    if not view.record.complete:
+        return "pending"
+    if view.scores and all(score.stats is None for score in view.scores.values()):
+        return "unscored"
+    return "ok"
+
+
+def part(run: ReportableRun, key: str) -> Mapping[str, Any]:
+    """A section of the manifest, empty where the run has none."""
+    value = run.manifest.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def alias(run: ReportableRun, name: str) -> str:
+    """How a task or group is called in tables."""
+    entry = part(run, "tasks").get(name) or part(run, "groups").get(name) or {}
+    return str(entry.get("alias") or name)
+
+
+def groups(run: ReportableRun) -> dict[str, list[str]]:
+    """Groups by name with their direct members, in the order of the run."""
+    return {name: list(entry.get("children", ())) for name, entry in part(run, "groups").items()}
+
+
+def outline(run: ReportableRun) -> Iterator[tuple[str, int]]:
+    """Every group and task once, each below its group, with its depth: the order of all tables."""
+    members = groups(run)
+    inner = {child for children in members.values() for child in children}
+    seen: set[str] = set()
+
+    def walk(name: str, depth: int) -> Iterator[tuple[str, int]]:
+        if name in seen:
+            return
+        seen.add(name)
+        yield name, depth
+        for child in members.get(name, ()):
+            yield from walk(child, depth + 1)
+
+    known = dict.fromkeys([*members, *part(run, "tasks"), *(s.task for s in run.summary())])
+    for name in known:
+        if name not in inner:
+            yield from walk(name, 0)
+    for name in known:  # members of a circle of groups, which no top-level group reaches
+        yield from walk(name, 0)
+
+
+_SECRET = re.compile(r"(?:^|[_-])(?:(?:api)?key|token|secret|password|passwd|authorization|credentials?)$", re.IGNORECASE)
+
+
+def public(arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """``arguments`` with the values of everything that names a secret struck out."""
+    return {key: "***" if _SECRET.search(str(key)) else value for key, value in arguments.items()}
+
+
+def command(run: ReportableRun) -> str:
+    """The command line that makes this run again, from the configuration in its manifest."""
+    import shlex
+
+    config = part(run, "config")
+    words = ["evalkit", "run"]
+    for key, flag in _FLAGS.items():
+        value = config.get(key)
+        if value in (None, False, "", [], {}, ()) and not (key == "fewshot_as_multiturn" and value is False):
+            continue
+        if isinstance(value, Mapping):
+            words += [w for k, v in public(value).items() for w in (flag, f"{k}={_word(v)}")]
+        elif key == "samples":
+            words += [flag, _word(value)]
+        elif isinstance(value, list | tuple):
+            joined = [",".join(str(v) for v in value)] if key == "tasks" else [str(v) for v in value]
+            words += [w for v in joined for w in (flag, v)]
+        elif isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def _word(value: Json) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+#: Fields of the run's configuration and the flags that set them, in the order a person would type them.
+_FLAGS = {
+    "model": "--model",
+    "model_args": "-M",
+    "tasks": "--tasks",
+    "task_dirs": "--task-dir",
+    "data": "--data",
+    "num_fewshot": "--num-fewshot",
+    "limit": "--limit",
+    "samples": "--samples",
+    "seed": "--seed",
+    "batch_size": "--batch-size",
+    "device": "--device",
+    "apply_chat_template": "--apply-chat-template",
+    "system_instruction": "--system-instruction",
+    "fewshot_as_multiturn": "--fewshot-as-multiturn",
+    "gen_kwargs": "--gen-kwargs",
+    "compat": "--compat",
+    "roles": "--role",
+    "allow_code": "--allow-code",
+    "trust_remote_code": "--trust-remote-code",
+    "max_error_rate": "--max-error-rate",
+}

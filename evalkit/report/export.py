@@ -1,0 +1,21 @@
+"""All files that are derived from a run; each can be deleted and made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.report.base import ReportableRun
+from evalkit.report.html import export_html
+from evalkit.report.results import export_results
+from evalkit.report.samples import export_samples
+from evalkit.report.tables import export_summary
+
+__all__ = ["export_all", "export_html", "export_results", "export_samples", "export_summary"]
+
+
+def export_all(run: ReportableRun) -> list[Path]:
+    """Write ``results.json``, ``summary.csv``, ``samples.jsonl.gz``, ``samples.csv`` and ``report.html``.
+
+    Each is written beside its old version and takes its place whole. Memory stays flat in the number of samples.
+    """
+    return [export_results(run), export_summary(run), *export_samples(run), export_html(run)]

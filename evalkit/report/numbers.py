@@ -1,0 +1,67 @@
+"""Numbers and notes as people read them; shared by the table of the command line and the HTML report."""
+
+from __future__ import annotations
+
+from evalkit.types import Summary
+
+#: What the notes of a Summary say in words. A note that is not here is shown as it is.
+NOTES = {
+    "at-chance": "cannot be told from chance",
+    "saturated": "saturated: too close to the ideal value to rank models",
+}
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Four decimals, as lm-eval prints; fewer for large numbers, a dash where there is none."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size >= 1e6:
+        return f"{value:.4g}"
+    if size >= 1000:
+        return f"{value:.1f}"
+    return f"{value:.{digits}f}"
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """``[low, high]``."""
+    return "–" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
+
+
+def arrow(higher_is_better: bool | None) -> str:
+    """Which way is better; nothing where neither is."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def count(value: int) -> str:
+    """With thin separators: 12,345."""
+    return f"{value:,}"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: ``47 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def warnings(summary: Summary) -> list[str]:
+    """What a reader must know before trusting the number, most serious first."""
+    out = []
+    if summary.errors:
+        out.append(f"{count(summary.errors)} failed")
+    if summary.unscored:
+        out.append(f"{count(summary.unscored)} unscored")
+    if summary.cut:
+        out.append(f"{summary.cut:.1%} of generations cut at the length limit")
+    if summary.truncated:
+        out.append(f"{count(summary.truncated)} prompts truncated")
+    for note in summary.notes:
+        text = NOTES.get(note, note)
+        if note == "at-chance" and summary.chance is not None:
+            text += f" ({number(summary.chance)})"
+        out.append(text)
+    return out

@@ -1,0 +1,165 @@
+"""Samples for the report: which to embed, and how (columns for the table, compressed chunks for the detail)."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from evalkit.report import base, strict
+from evalkit.report.base import ReportableRun, View
+from evalkit.report.samples import answer_text, prompt_text, target_text
+from evalkit.types import Json, Message, Prompt, Record, content_hash
+
+#: Longer texts are cut in the report; the sample files have them whole.
+TEXT_LIMIT = 20_000
+_SNIPPET = 160
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Embedded samples: ``index`` for the table, ``chunks`` of details, both gzip and base64; ``shown`` of ``total``."""
+
+    index: str
+    chunks: tuple[str, ...]
+    shown: int
+    total: int
+
+
+def pack(run: ReportableRun, limit: int = 2000) -> Packed:
+    """At most ``limit`` records, a fair share a task, and up to ``limit`` failures beside.
+
+    The choice depends on task and sample id alone: reports of two runs show the same samples.
+    """
+    rows, total = _choose(run, limit)
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    index = {
+        "tasks": tasks,
+        "chunk": _CHUNK,
+        "task": [tasks.index(row["task"]) for row in rows],
+        **{key: [row[key] for row in rows] for key in ("id", "filter", "status", "value")},
+        **{key: [_snippet(row[key]) for row in rows] for key in ("question", "answer", "target")},
+    }
+    chunks = (rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK))
+    return Packed(_compress(index), tuple(_compress(chunk) for chunk in chunks), len(rows), total)
+
+
+def fair_shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
+    """Split ``limit`` evenly; what small tasks leave over goes to the larger ones."""
+    shares: dict[str, int] = {}
+    left = limit
+    for position, (name, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
+        shares[name] = min(size, left // (len(sizes) - position))
+        left -= shares[name]
+    return shares
+
+
+def _choose(run: ReportableRun, limit: int) -> tuple[list[dict[str, Json]], int]:
+    sizes: dict[str, int] = {}
+    filters: dict[str, set[str]] = {}
+    for s in run.summary():
+        if s.slice is None and s.task not in base.groups(run):
+            sizes[s.task] = max(sizes.get(s.task, 0), s.n + s.errors + s.unscored)
+            filters.setdefault(s.task, set()).add(s.filter)
+    shares = fair_shares({name: size * len(filters[name]) for name, size in sizes.items()}, limit)
+    kept: dict[str, list[tuple[int, int, int, dict[str, Json]]]] = {}
+    serial = count()
+    total = 0
+    for view in run.records():
+        total += 1
+        failed = view.record.failure is not None
+        heap = kept.setdefault("" if failed else view.task, [])
+        room = limit if failed else shares.get(view.task, limit)
+        rank = -int(content_hash([view.task, view.record.sample.id], 8), 16)
+        if len(heap) < room:
+            heapq.heappush(heap, (rank, next(serial), view.record.sample.index, detail(view)))
+        elif heap and rank > heap[0][0]:
+            heapq.heapreplace(heap, (rank, next(serial), view.record.sample.index, detail(view)))
+    order = {name: position for position, (name, _) in enumerate(base.outline(run))}
+    entries = [entry for heap in kept.values() for entry in heap]
+    entries.sort(key=lambda e: (order.get(e[3]["task"], 0), e[2], e[1]))
+    return [entry[3] for entry in entries], total
+
+
+def detail(view: View) -> dict[str, Json]:
+    """One record as the report shows it."""
+    record, sample = view.record, view.record.sample
+    first = record.requests[0].prompt if record.requests else ""
+    failure = record.failure
+    return {
+        "task": view.task,
+        "id": sample.id,
+        "filter": view.filter,
+        "status": base.status(view),
+        "value": next((s.value for s in view.scores.values()), None),
+        "question": prompt_text(first)[-_SNIPPET * 4 :],
+        "prompt": _prompt(first),
+        "target": _cut(target_text(record)),
+        "answer": _cut(answer_text(record)),
+        "choices": list(_choices(record, first)),
+        "outputs": [
+            {"text": _cut(r.text), "finish": r.finish, "tokens": r.tokens}
+            for r in record.responses
+            if r is not None and r.text is not None
+        ],
+        "error": None if failure is None else f"{failure.kind}: {failure.message}",
+        "scores": [
+            {
+                "name": name,
+                "value": s.value,
+                "reason": s.reason if s.stats is None else None,
+                "detail": dict(s.detail) or None,
+            }
+            for name, s in view.scores.items()
+        ],
+        "slices": dict(sample.slices),
+        "doc": _cut(strict.dumps(sample.doc, indent=1).decode()),
+    }
+
+
+def _choices(record: Record, first: Prompt) -> Iterator[dict[str, Json]]:
+    """The scored continuations of a log-likelihood sample, with the right and the chosen one marked."""
+    asked = [
+        (q, r) for q, r in zip(record.requests, record.responses, strict=True) if q.kind != "generate" and q.repeat == 0
+    ]
+    values = [r.logprob if r is not None else None for _, r in asked]
+    best = max((v for v in values if v is not None), default=None)
+    target = record.sample.target
+    gold = set(target) if isinstance(target, Sequence) and not isinstance(target, str) else {target}
+    several = bool(record.sample.choices) and len(asked) > 1
+    for position, ((request, response), value) in enumerate(zip(asked, values, strict=True)):
+        yield {
+            "text": _cut(request.continuation),
+            "prompt": None if request.prompt == first else _prompt(request.prompt),
+            "logprob": value,
+            "greedy": None if response is None else response.is_greedy,
+            "gold": several and position in gold,
+            "picked": several and value is not None and value == best,
+        }
+
+
+def _prompt(prompt: Prompt) -> Json:
+    if isinstance(prompt, str):
+        return _cut(prompt, keep_end=True)
+    return [[m.role, _cut(m.content)] for m in prompt if isinstance(m, Message)]
+
+
+def _cut(text: str | None, *, keep_end: bool = False) -> str:
+    if text is None or len(text) <= TEXT_LIMIT:
+        return text or ""
+    gone = f"[… {len(text) - TEXT_LIMIT:,} characters left out, see samples.jsonl.gz …]"
+    return f"{gone}\n{text[-TEXT_LIMIT:]}" if keep_end else f"{text[:TEXT_LIMIT]}\n{gone}"
+
+
+def _snippet(text: str) -> str:
+    """One line; of a long prompt its end, which is where the question is."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SNIPPET else "…" + line[-_SNIPPET:]
+
+
+def _compress(value: Json) -> str:
+    return base64.b64encode(gzip.compress(strict.dumps(value), 6, mtime=0)).decode("ascii")

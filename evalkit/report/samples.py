@@ -1,0 +1,182 @@
+"""``samples.jsonl.gz`` and ``samples.csv``: every record, written in one streaming pass."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from evalkit.report import base, strict
+from evalkit.report.base import ReportableRun, View
+from evalkit.report.tables import Rows, csv_file
+from evalkit.run.files import atomic
+from evalkit.types import Json, Prompt, Record, Request, Response, Score
+
+CSV_COLUMNS = (
+    "task", "sample_id", "doc_id", "filter", "status", "prompt", "target", "answer", "response", "error", "finish",
+)  # fmt: skip
+
+
+def export_samples(run: ReportableRun) -> list[Path]:
+    """Write ``samples.jsonl.gz`` and ``samples.csv``; returns their paths. Memory stays flat."""
+    here = base.folder(run)
+    paths = [here / "samples.jsonl.gz", here / "samples.csv"]
+    scorers = sorted({s.scorer or s.metric for s in run.summary()})
+    with ExitStack() as stack:
+        lines = stack.enter_context(_gzip(paths[0]))
+        columns = [*CSV_COLUMNS, *(f"score:{name}" for name in scorers), "other_scores"]
+        rows = stack.enter_context(csv_file(paths[1], columns))
+        for view in run.records():
+            lines.write(strict.dumps(line(view)) + b"\n")
+            _write_row(rows, view, scorers)
+    return paths
+
+
+def line(view: View) -> dict[str, Json]:
+    """A record in the shape of lm-eval's sample files, with evalkit's ids, status, scores and failures beside."""
+    record, sample = view.record, view.record.sample
+    target = target_text(record)
+    first = record.requests[0].prompt if record.requests else ""
+    doc = json.dumps(strict.plain(sample.doc), indent=2, ensure_ascii=False)
+    failure = record.failure
+    return {
+        "doc_id": sample.index,
+        "doc": sample.doc,
+        "target": target,
+        "arguments": {f"gen_args_{i}": _arguments(q) for i, q in enumerate(_slots(record))},
+        "resps": _by_slot(record),
+        "filtered_resps": _filtered(record),
+        "filter": view.filter,
+        "metrics": list(view.scores),
+        "doc_hash": _sha256(doc),
+        "prompt_hash": _sha256(prompt_text(first)),
+        "target_hash": _sha256(target),
+        **{name: score.value for name, score in view.scores.items()},
+        "task": view.task,
+        "sample_id": sample.id,
+        "status": base.status(view),
+        "error": None if failure is None else {"kind": failure.kind, "message": failure.message, "status": failure.status},
+        "slices": dict(sample.slices),
+        "cluster": sample.cluster,
+        "scores": {name: _score(score) for name, score in view.scores.items()},
+    }
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as one text; the turns of a chat as ``[role]`` and content."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n\n".join(f"[{m.role}]\n{m.content}" for m in prompt)
+
+
+def target_text(record: Record) -> str:
+    """The right answer in words: an index into the choices is looked up."""
+    target, choices = record.sample.target, record.sample.choices
+
+    def word(value: Any) -> str:
+        if choices and isinstance(value, int) and not isinstance(value, bool) and -len(choices) <= value < len(choices):
+            return choices[value]
+        return str(value)
+
+    if isinstance(target, tuple | list):
+        return " | ".join(word(t) for t in target)
+    return "" if target is None else word(target)
+
+
+def answer_text(record: Record) -> str:
+    """What the model answered: the filtered generation, or the likeliest choice."""
+    if record.answer is not None:
+        return record.answer if isinstance(record.answer, str) else strict.dumps(record.answer).decode()
+    results = record.results
+    if not results or not record.complete:
+        return ""
+    if record.sample.choices and len(results) >= len(record.sample.choices):
+        best = max(range(len(record.sample.choices)), key=lambda i: results[i][0])
+        return record.sample.choices[best]
+    return f"{results[0][0]:.4f}"
+
+
+def response_text(record: Record) -> str:
+    """The first generation, unfiltered."""
+    return next((r.text for r in record.responses if r is not None and r.text is not None), "")
+
+
+def _write_row(rows: Rows, view: View, scorers: list[str]) -> None:
+    record = view.record
+    failure = record.failure
+    others = {name: score.value for name, score in view.scores.items() if name not in scorers}
+    rows.writerow(
+        {
+            "task": view.task,
+            "sample_id": record.sample.id,
+            "doc_id": record.sample.index,
+            "filter": view.filter,
+            "status": base.status(view),
+            "prompt": prompt_text(record.requests[0].prompt) if record.requests else "",
+            "target": target_text(record),
+            "answer": answer_text(record),
+            "response": response_text(record),
+            "error": None if failure is None else f"{failure.kind}: {failure.message}",
+            "finish": next((r.finish for r in record.responses if r is not None and r.finish), None),
+            **{f"score:{name}": view.scores[name].value for name in scorers if name in view.scores},
+            "other_scores": others or None,
+        }
+    )
+
+
+def _slots(record: Record) -> list[Request]:
+    """The sample's distinct requests; repeats ask the same again."""
+    return [q for q in record.requests if q.repeat == 0]
+
+
+def _arguments(request: Request) -> dict[str, Json]:
+    prompt = request.prompt
+    first: Json = prompt if isinstance(prompt, str) else [{"role": m.role, "content": m.content} for m in prompt]
+    second = dict(request.params) if request.kind == "generate" else request.continuation
+    return {"arg_0": first} if request.kind == "loglikelihood_rolling" else {"arg_0": first, "arg_1": second}
+
+
+def _by_slot(record: Record) -> list[list[Json]]:
+    """Answers as lm-eval nests them: request, then repeat."""
+    out: dict[int, list[Json]] = {}
+    for request, response in zip(record.requests, record.responses, strict=True):
+        out.setdefault(request.slot, []).append(_answer(request, response))
+    return list(out.values())
+
+
+def _answer(request: Request, response: Response | None) -> Json:
+    if response is None or response.error is not None:
+        return None
+    if request.kind == "generate":
+        return response.text
+    return [response.logprob] if request.kind == "loglikelihood_rolling" else [response.logprob, response.is_greedy]
+
+
+def _filtered(record: Record) -> list[Json]:
+    if record.answer is not None:
+        return [record.answer]
+    return [answers[0] if answers else None for answers in _by_slot(record)]
+
+
+def _score(score: Score) -> dict[str, Json]:
+    out: dict[str, Json] = {"value": score.value}
+    if score.stats is None:
+        out["unscored"] = score.reason or "no reason given"
+    if score.detail:
+        out["detail"] = dict(score.detail)
+    return out
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextmanager
+def _gzip(path: Path) -> Iterator[IO[bytes]]:
+    """A gzip file without a time in it, so that the same records give the same bytes."""
+    with atomic(path) as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as file:
+        yield file  # type: ignore[misc]

@@ -1,0 +1,46 @@
+"""Strict JSON: never NaN, always UTF-8, whatever a task's data or a model put into it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Set
+from typing import Any
+
+from evalkit.types import Json
+
+
+def dumps(value: Any, *, indent: int | None = None) -> bytes:
+    """``value`` as strict JSON. NaN and infinities become ``null``, what JSON does not know becomes text.
+
+    A lone surrogate (half of a character, as a broken generation can end in) is written as its JSON escape.
+    """
+    separators = None if indent else (",", ":")
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain, separators=separators)
+    except (ValueError, TypeError):  # a NaN, or a key that is no string: rare, so only then the slow way
+        text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False, separators=separators)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def plain(value: Any) -> Json:
+    """``value`` made of dicts, lists, strings, finite numbers, booleans and None."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [plain(v) for v in value]
+    return plain(_plain(value))
+
+
+def _plain(value: Any) -> Json:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
+        return sorted(value, key=str)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return value.tolist()
+    return str(value)

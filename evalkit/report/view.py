@@ -1,0 +1,210 @@
+"""A run as the report shows it: everything decided and worded here, so that the template only lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from markupsafe import Markup
+
+from evalkit.report import base, strict
+from evalkit.report.base import ReportableRun
+from evalkit.report.charts import interval_bar
+from evalkit.report.numbers import NOTES, arrow, count, duration, interval, number, warnings
+from evalkit.types import Json, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a summary table."""
+
+    name: str
+    anchor: str
+    depth: int
+    kind: str
+    shots: str
+    filter: str
+    metric: str
+    arrow: str
+    value: str
+    stderr: str
+    ci: str
+    bar: Markup | None
+    n: str
+    notes: list[str]
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is told of one task."""
+
+    name: str
+    alias: str
+    anchor: str
+    about: str
+    facts: list[tuple[str, str]]
+    rows: list[Row]
+    slices: list[Row]
+    pinned: list[tuple[str, str]]
+    detail: str
+    warned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """The whole page."""
+
+    title: str
+    run: str
+    status: str
+    model: str
+    command: str
+    cards: list[tuple[str, str, str]]
+    alerts: list[str]
+    rows: list[Row]
+    sections: list[Section]
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def build(run: ReportableRun) -> ReportView:
+    """The view model of ``run``."""
+    summaries = run.summary()
+    order = list(base.outline(run))
+    members = base.groups(run)
+    rows: list[Row] = []
+    for name, depth in order:
+        own = [s for s in summaries if s.task == name and s.slice is None]
+        rows += _rows(run, own, depth, "group" if name in members else "task")
+    model = str(base.part(run, "config").get("model") or base.part(run, "model").get("name") or "model")
+    return ReportView(
+        title=f"{model}: evaluation report",
+        run=run.name,
+        status=run.status,
+        model=model,
+        command=base.command(run),
+        cards=_cards(run, summaries),
+        alerts=_alerts(run, summaries),
+        rows=rows,
+        sections=[_section(run, name, summaries) for name, _ in order if name not in members],
+        facts=_environment(run),
+    )
+
+
+def _rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: str) -> list[Row]:
+    out: list[Row] = []
+    for s in summaries:
+        name = s.slice if s.slice is not None else base.alias(run, s.task)
+        out.append(
+            Row(
+                name=name,
+                anchor=_anchor(s.task),
+                depth=min(depth, 6),
+                kind=kind,
+                shots=str(s.n_shot) if kind != "group" else "",
+                filter=s.filter,
+                metric=s.metric,
+                arrow=arrow(s.higher_is_better),
+                value=number(s.value),
+                stderr="" if s.stderr is None else f"± {number(s.stderr)}",
+                ci="" if s.ci is None else interval(s.ci),
+                bar=interval_bar(s),
+                n=count(s.n),
+                notes=warnings(s),
+                repeated=bool(out) and out[-1].name == name,
+            )
+        )
+    return out
+
+
+def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Section:
+    own = [s for s in summaries if s.task == name]
+    whole = [s for s in own if s.slice is None]
+    entry = base.part(run, "tasks").get(name) or {}
+    config: Mapping[str, Json] = entry.get("config") or {}
+    described = {
+        "Data": ":".join(str(config[k]) for k in ("dataset_path", "dataset_name") if config.get(k)),
+        "Kind": str(entry.get("output_type") or config.get("output_type") or "").replace("_", " "),
+        "Samples": f"{count(entry.get('samples') or 0)} of {count(entry.get('size') or 0)}" if entry.get("samples") else "",
+        "Version": str(entry.get("version") or ""),
+        "Data hash": str(entry.get("data_hash") or ""),
+        "Licence": str(config.get("licence") or ""),
+    }
+    detail = {s.metric if s.filter == "none" else f"{s.metric},{s.filter}": dict(s.detail) for s in whole if s.detail}
+    return Section(
+        name=name,
+        alias=base.alias(run, name),
+        anchor=_anchor(name),
+        about=str(config.get("summary") or ""),
+        facts=[(k, v) for k, v in described.items() if v],
+        rows=_rows(run, whole, 0, "task"),
+        slices=_rows(run, [s for s in own if s.slice is not None], 0, "slice"),
+        pinned=list(dict.fromkeys((s.metric, s.signature) for s in whole if s.signature)),
+        detail=strict.dumps(detail, indent=1).decode() if detail else "",
+        warned=any(warnings(s) for s in whole),
+    )
+
+
+def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str, str]]:
+    """``(label, figure, remark)``."""
+    tasks, counts, timing = base.part(run, "tasks"), base.part(run, "counts"), base.part(run, "timing")
+    samples = sum(int(t.get("samples") or 0) for t in tasks.values())
+    errors = int(counts.get("errors") or 0)
+    cards = [("Tasks", count(len(tasks) or len({s.task for s in summaries})), f"{count(len(base.groups(run)))} groups")]
+    cards.append(("Samples", count(samples), f"{count(int(counts.get('requests') or 0))} requests"))
+    cards.append(("Failed requests", count(errors), "counted, never scored" if errors else "none"))
+    if timing.get("seconds") is not None:
+        started = timing.get("started") or run.manifest.get("created")
+        cards.append(("Time", duration(float(timing["seconds"])), _date(started)))
+    return cards
+
+
+def _alerts(run: ReportableRun, summaries: Iterable[Summary]) -> list[str]:
+    """What to know before reading any number."""
+    out: list[str] = []
+    if run.status != "complete":
+        out.append(f"This run is {run.status}: the numbers cover only what was answered. The same command resumes it.")
+    whole = [s for s in summaries if s.slice is None and s.task not in base.groups(run)]
+    failed = sorted({s.task for s in whole if s.errors})
+    if failed:
+        out.append(f"Failed samples, left out of the scores: {_names(run, failed)}")
+    unscored = sorted({s.task for s in whole if s.unscored})
+    if unscored:
+        out.append(f"Unscored samples, left out of the scores: {_names(run, unscored)}")
+    for note, text in NOTES.items():
+        marked = [s for s in whole if note in s.notes]
+        if marked:
+            out.append(f"{text[0].upper()}{text[1:]}: {', '.join(f'{base.alias(run, s.task)} {s.metric}' for s in marked)}")
+    cut = sorted({s.task for s in whole if (s.cut or 0) >= 0.05})
+    if cut:
+        out.append(f"5 % or more of the generations stopped at the length limit: {_names(run, cut)}")
+    truncated = sorted({s.task for s in whole if s.truncated})
+    if truncated:
+        out.append(f"Prompts longer than the model's context were truncated: {_names(run, truncated)}")
+    return out
+
+
+def _names(run: ReportableRun, tasks: list[str], limit: int = 12) -> str:
+    shown = ", ".join(base.alias(run, t) for t in tasks[:limit])
+    return shown + (f" and {len(tasks) - limit} more" if len(tasks) > limit else "")
+
+
+def _environment(run: ReportableRun) -> list[tuple[str, str]]:
+    out: list[tuple[str, str]] = [("Run", run.name)]
+    for part in ("model", "versions", "environment"):
+        for key, value in base.part(run, part).items():
+            if value not in (None, "", {}, []):
+                text = value if isinstance(value, str) else strict.dumps(value).decode()
+                out.append((str(key).replace("_", " "), text if len(text) <= 300 else text[:300] + " …"))
+    return out
+
+
+def _anchor(task: str) -> str:
+    return "task-" + "".join(c if c.isalnum() else "-" for c in task)
+
+
+def _date(value: Json) -> str:
+    if isinstance(value, int | float):
+        value = datetime.fromtimestamp(value).astimezone().isoformat()
+    return str(value or "")[:16].replace("T", " ")
