@@ -23,6 +23,7 @@ from evalkit.run.score import Facts, Scored, score_task, scorer_requests
 from evalkit.run.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
 from evalkit.run.stored import task_entry
 from evalkit.run.summarise import summarise, summarise_group
+from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
 from evalkit.types import Json, Request, Response, Summary, content_hash
 
@@ -176,9 +177,7 @@ class _Watch:
 def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Progress, stop: threading.Event) -> Execution:
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
-    first = [next(iter(task.samples()), None) for task in tasks]
-    estimate = sum(len(t) * len(t.requests(s)) for t, s in zip(tasks, first, strict=True) if s is not None)
-    progress.started(run, sum(len(task) for task in tasks), estimate, len(store.journal))
+    progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, tasks)), len(store.journal))
     live = LiveScores(store, list(prepared.tasks))
     retry = prepared.options.retry_errors
     requests = planned(tasks, prepared.model, store, live.planned)
@@ -190,6 +189,13 @@ def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Pro
             asked = _of_role(scorer_requests(store, list(prepared.tasks), prepared.fingerprints), role)
             counts += execute(model, asked, store.journal, stop=stop, retry_errors=retry)
     return counts
+
+
+def _estimate(task: Task) -> int:
+    """About how many requests a task makes: by its first sample's choices (rendering prompts here could disturb draws)."""
+    first = next(iter(task.samples()), None)
+    choices = len(first.choices) if first is not None and first.choices else 1
+    return len(task) * task.repeats * choices
 
 
 def _of_role(requests: Iterator[Request], role: str) -> Iterator[Request]:
