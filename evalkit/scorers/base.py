@@ -74,7 +74,8 @@ class Scorer(Protocol):
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
         """One score a record, in order; for ``unit == "group"`` the records are those of one group, one score in all.
 
-        Only complete records arrive here: failures are counted by the run.
+        Only complete records arrive here: failures are counted by the run. A NaN among the statistics means that the
+        unit has no value for the metrics that read that column; in a file it is null.
         """
         ...
 
@@ -165,3 +166,5 @@ class ScoringPlan:
     target_delimiter: str = " "
     multiple_inputs: bool = False
     multiple_targets: bool = False
+    allow_code: bool = False
+    """Whether a metric may be loaded as code from the Hugging Face hub (``hf_evaluate``)."""
