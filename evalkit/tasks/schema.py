@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from evalkit.types import OutputType
 
@@ -26,6 +28,10 @@ class FunctionRef(BaseModel):
     def __str__(self) -> str:
         return f"!function {self.module}.{self.name}"
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "title": "!function", "description": "!function module.name"}
+
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
@@ -35,13 +41,13 @@ Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class FilterStep(BaseModel):
     """One step of a filter pipeline; further keys are the filter's parameters."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
 
     function: str | FunctionRef
 
@@ -53,7 +59,7 @@ class FilterStep(BaseModel):
 class FilterPipeline(BaseModel):
     """A named filter pipeline. ``metric_list`` (a 0.5 key) is tolerated."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
     name: str
     filter: list[FilterStep]
@@ -62,7 +68,7 @@ class FilterPipeline(BaseModel):
 class MetricEntry(BaseModel):
     """One entry of ``metric_list``; further keys are passed to the metric."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
 
     metric: str | FunctionRef
     aggregation: str | FunctionRef | None = None
@@ -77,7 +83,7 @@ class MetricEntry(BaseModel):
 class ScorerEntry(BaseModel):
     """One entry of ``scorers``: ``name`` and parameters, or just the name."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True)
 
     name: str
 
@@ -194,3 +200,51 @@ class GroupConfig(_Strict):
     aggregate_metric_list: list[GroupMetric] = Field(default_factory=list)
     metadata: dict[str, Any] = Field(default_factory=dict)
     source: Path | None = None
+
+
+#: What a task file may hold: every field but those that the loader fills in.
+TASK_KEYS = frozenset(TaskConfig.model_fields) - {"source", "tags"}
+#: Keys about the file or its place among others, which the loader uses up.
+STRUCTURE_KEYS = frozenset({"include", "tag", "group", "task_list", "class"})
+GROUP_KEYS = frozenset({"group", "group_alias", "task", "aggregate_metric_list", "metadata"})
+#: New in lm-eval 0.5; tolerated with a warning.
+LATER_KEYS = frozenset({"formats", "scorer", "multiple_inputs", "multiple_targets"})
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a task file: one task, or a group of them. For editors and validators.
+
+    A ``!function module.name`` is a string to a YAML parser that does not know the tag, and so it is here. With an
+    ``include`` any key may come from the included file, so that nothing is required.
+    """
+    task = TaskConfig.model_json_schema()
+    group = GroupConfig.model_json_schema()
+    definitions = {**task.pop("$defs", {}), **group.pop("$defs", {})}
+    names: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    structure = {"include": names, "tag": names, "task_list": {}}
+    keys = {key: _nullable(task["properties"][key]) for key in sorted(TASK_KEYS)}
+    later = {key: {"deprecated": True, "description": "A key of lm-eval 0.5: not used"} for key in sorted(LATER_KEYS)}
+    member = {"anyOf": [{"type": "string"}, {"type": "object", "anyOf": [{"required": ["task"]}, {"required": ["group"]}]}]}
+    own = {key: _nullable(value) for key, value in group["properties"].items() if key in GROUP_KEYS}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "evalkit task file",
+        "description": "A task, or a group of tasks: lm-eval 0.4's YAML schema and evalkit's own keys.",
+        "if": {"required": ["group"]},
+        "then": {
+            "properties": {**structure, **keys, **own, "task": {"type": ["string", "array"], "items": member}},
+            "required": ["group", "task"],
+            "additionalProperties": False,
+        },
+        "else": {
+            "properties": {**structure, **keys, **later, "class": {"type": "string"}},
+            "anyOf": [{"required": ["task"]}, {"required": ["include"]}],
+            "additionalProperties": False,
+        },
+        "$defs": definitions,
+    }
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The loader reads ``key: null`` as "not given", whatever the key."""
+    return {"anyOf": [schema, {"type": "null"}]}
