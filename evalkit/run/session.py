@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -59,6 +60,7 @@ class Silent:
 def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: threading.Event | None = None) -> Run:
     """Execute and score. Returns a run whose ``status`` says whether everything asked for was done."""
     stop = stop or threading.Event()
+    begun = time.monotonic()
     keep = None if store else tempfile.TemporaryDirectory(prefix="evalkit-")
     parent = Path(prepared.options.output_dir) if keep is None else Path(keep.name)
     opened = _open(prepared, parent, fresh=keep is not None)
@@ -70,7 +72,7 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
             progress.phase("scoring")
             summaries = score_run(opened, list(prepared.tasks), prepared.groups, prepared.fingerprints, progress)
             write_summaries(opened.path, summaries)
-        opened.update(status=status, ended=_now(), counts=_counts(opened, counts), timing=_timing(opened, counts))
+        opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun))
     return run
 
 
@@ -106,7 +108,7 @@ def _open(prepared: Prepared, parent: Path, *, fresh: bool) -> RunStore:
     if found is None and not options.new and not fresh and parent.is_dir():
         found = newest_unfinished(parent, config_hash)
     if found is not None:
-        require_same_config(found, read_manifest(found)["config"], config)
+        require_same_config(found, read_manifest(found)["identity"], config)
         store = RunStore.open(found, write=True)
         store.update(status="running", resumed=[*store.manifest.get("resumed", []), _now()])
         return store
@@ -121,15 +123,15 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "created": _now(),
         "evalkit": installed("evalkit"),
         "config_hash": config_hash,
-        "config": config,
-        "options": prepared.options.public(),
+        "identity": config,
+        "config": prepared.options.public(),
         "command": redact_command(prepared.options.command),
         "model": {"name": prepared.model.name, **prepared.model.describe()},
         "fingerprints": prepared.fingerprints,
         "environment": environment(),
         "warnings": list(prepared.warnings),
         "tasks": {ready.name: _task_manifest(ready, prepared) for ready in prepared.tasks},
-        "groups": [group.model_dump(mode="json") for group in prepared.groups],
+        "groups": {group.group: _group_manifest(group) for group in prepared.groups},
     }
 
 
@@ -145,10 +147,19 @@ def _task_manifest(ready: Any, prepared: Prepared) -> dict[str, Json]:
         "size": task.size,
         "hash": content_hash(task.config),
         "data_hash": task.data_hash,
-        "resolved": task.config,
+        "config": task.config,
         "tags": list(ready.definition.tags),
         "extra_scorers": [{"name": s.name, "params": dict(s.params)} for s in ready.extra],
         **task_entry(ready.definition, task.scoring),
+    }
+
+
+def _group_manifest(group: GroupConfig) -> dict[str, Json]:
+    return {
+        "alias": group.group_alias or group.group,
+        "version": group.metadata.get("version"),
+        "children": group.children,
+        "definition": group.model_dump(mode="json"),
     }
 
 
@@ -220,9 +231,15 @@ def _counts(store: RunStore, counts: Execution) -> dict[str, Json]:
     return {**found, "answers": len(store.journal), "failures": store.journal.failures}
 
 
-def _timing(store: RunStore, counts: Execution) -> dict[str, Json]:
-    before = store.manifest.get("timing", {}).get("request_seconds", 0.0)
-    return {"request_seconds": before + counts.seconds}
+def _timing(store: RunStore, counts: Execution, begun: float) -> dict[str, Json]:
+    """Seconds over all executions of the run: in all, and asking models."""
+    before = store.manifest.get("timing", {})
+    return {
+        "started": store.manifest["created"],
+        "ended": _now(),
+        "seconds": round(before.get("seconds", 0.0) + time.monotonic() - begun, 3),
+        "request_seconds": round(before.get("request_seconds", 0.0) + counts.seconds, 3),
+    }
 
 
 def _now() -> str:

@@ -40,7 +40,7 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
 
     Raises CodeRefused or TaskError where a function of the task's folder is gone or not allowed.
     """
-    allowed = bool(manifest["options"].get("allow_code")) if allow_code is None else allow_code
+    allowed = bool(manifest["config"].get("allow_code")) if allow_code is None else allow_code
     tasks = []
     for name, entry in manifest["tasks"].items():
         config = TaskConfig.model_validate(entry["definition"])
