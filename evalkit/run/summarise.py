@@ -42,12 +42,12 @@ def summarise(rows: Rows, facts: Facts, n_shot: int) -> list[Summary]:
 
 
 def _summary(rows: Rows, metric: MetricInfo, stats: Array, clusters: np.ndarray | None, n_shot: int) -> Summary:
-    found = estimate(rows.scorer, metric, stats, clusters) if len(stats) else Estimate(None, None, None, None)
+    found = estimate(rows.scorer, metric, stats, clusters) if len(stats) else Estimate(None)
     return Summary(
         task=rows.task,
         metric=metric.name,
         value=found.value,
-        n=len(stats),
+        n=found.n,
         filter=rows.filter,
         scorer=rows.scorer.name,
         stderr=found.stderr,
