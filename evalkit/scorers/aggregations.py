@@ -198,6 +198,10 @@ class Custom(Aggregation):
         self._function = function
         self._items: list[Any] = []
 
+    @property
+    def function_name(self) -> str:
+        return getattr(self._function, "__name__", type(self._function).__name__)
+
     def encode(self, item: Any) -> tuple[float, ...]:
         self._items.append(item)
         return (float(len(self._items) - 1),)
@@ -210,14 +214,14 @@ class Custom(Aggregation):
         return self.only(np.array(values, dtype=np.float64).reshape(weights.shape[:-1]))
 
     def _call(self, items: list[Any], *, strict: bool) -> float:
-        name = getattr(self._function, "__name__", repr(self._function))
         try:
             return float(self._function(items))
         except Exception as error:
             if not strict:  # a resample may be degenerate (one class, no hits): that replicate is undefined
                 return float("nan")
             raise ScorerError(
-                f"aggregation {name!r} of metric {self.name!r} failed on {len(items)} items: {type(error).__name__}: {error}"
+                f"aggregation {self.function_name!r} of metric {self.name!r} failed on {len(items)} items: "
+                f"{type(error).__name__}: {error}"
             ) from error
 
 

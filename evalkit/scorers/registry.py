@@ -1,0 +1,117 @@
+"""From names to scorers: the table of built-ins, what a task's plan asks for, and the listing for ``evalkit ls``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.errors import ScorerError, nearest
+from evalkit.registry import Registry
+from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
+from evalkit.scorers.metric_list import metric_scorers
+from evalkit.types import OutputType
+
+_HERE = "evalkit.scorers"
+
+#: Scorer name -> factory, a class or function whose keyword parameters are the scorer's.
+SCORERS = Registry(
+    "scorer",
+    {
+        "acc": f"{_HERE}.choices:acc",
+        "acc_bytes": f"{_HERE}.choices:acc_bytes",
+        "acc_mutual_info": f"{_HERE}.choices:acc_mutual_info",
+        "acc_norm": f"{_HERE}.choices:acc_norm",
+        "accuracy": f"{_HERE}.classification:Accuracy",
+        "bits_per_byte": f"{_HERE}.likelihood:bits_per_byte",
+        "bleu": f"{_HERE}.corpus:bleu",
+        "brier": f"{_HERE}.choices:brier",
+        "brier_score": f"{_HERE}.choices:brier_score",
+        "byte_perplexity": f"{_HERE}.likelihood:byte_perplexity",
+        "calibration_error": f"{_HERE}.calibration:CalibrationError",
+        "chrf": f"{_HERE}.corpus:chrf",
+        "chrf++": f"{_HERE}.corpus:chrf_plus_plus",
+        "contains": f"{_HERE}.text:contains",
+        "exact_match": f"{_HERE}.text:exact_match",
+        "f1": f"{_HERE}.classification:f1",
+        "group_correlation": f"{_HERE}.groups:GroupCorrelation",
+        "likelihood": f"{_HERE}.choices:likelihood",
+        "llm_judge_yes_no": f"{_HERE}.judge:JudgeYesNo",
+        "majority_vote": f"{_HERE}.repeats:MajorityVote",
+        "matthews": f"{_HERE}.classification:Matthews",
+        "mcc": f"{_HERE}.classification:mcc",
+        "numeric_match": f"{_HERE}.text:numeric_match",
+        "pair_consistency": f"{_HERE}.groups:PairConsistency",
+        "pass_at_k": f"{_HERE}.repeats:PassAtK",
+        "perplexity": f"{_HERE}.likelihood:perplexity",
+        "precision_recall_f1": f"{_HERE}.classification:PrecisionRecallF1",
+        "ter": f"{_HERE}.corpus:ter",
+        "token_f1": f"{_HERE}.text:token_f1",
+        "truthfulqa_mc2": f"{_HERE}.choices:truthfulqa_mc2",
+        "word_perplexity": f"{_HERE}.likelihood:word_perplexity",
+    },
+    ScorerError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerListing:
+    """One line of ``evalkit ls scorers``. ``params`` maps a parameter to its default, ``required`` where it has none."""
+
+    name: str
+    summary: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    output_types: tuple[OutputType, ...] = ()
+
+
+def build_scorers(plan: ScoringPlan) -> tuple[Scorer, ...]:
+    """The scorers a task asks for: lm-eval's metrics (or its defaults), then those by name, then the extra ones.
+
+    A scorer that is asked for twice is built once. Raises ScorerError for an unknown name or parameter, or a scorer that
+    cannot score this kind of task; the message names the nearest.
+    """
+    scorers: dict[str, Scorer] = {}
+    for scorer in (*metric_scorers(plan), *(build_scorer(s, plan) for s in (*plan.scorers, *plan.extra))):
+        scorers.setdefault(scorer.signature(), scorer)
+    return tuple(scorers.values())
+
+
+def build_scorer(spec: ScorerSpec, plan: ScoringPlan) -> Scorer:
+    """One scorer by registered name; a factory with a parameter ``plan`` is given the task's plan."""
+    factory = SCORERS.get(spec.name)
+    output_types: tuple[str, ...] = getattr(factory, "output_types", ())
+    if output_types and plan.output_type not in output_types:
+        raise ScorerError(f"scorer {spec.name!r} scores {' and '.join(output_types)} tasks, not {plan.output_type}")
+    known = _parameters(factory)
+    for key in spec.params:
+        if key not in known:
+            hint = nearest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has none")
+            raise ScorerError(f"scorer {spec.name!r} has no parameter {key!r}{hint}")
+    missing = [k for k, p in known.items() if p.default is inspect.Parameter.empty and k not in spec.params]
+    if missing:
+        raise ScorerError(f"scorer {spec.name!r} needs the parameter {missing[0]!r}")
+    given = dict(spec.params)
+    if "plan" in inspect.signature(factory).parameters:
+        given["plan"] = plan
+    built: Scorer = factory(**given)
+    return built
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(factory).parameters
+    return {k: p for k, p in found.items() if k != "plan" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def scorers_listing() -> list[ScorerListing]:
+    """Every known scorer, sorted by name."""
+    listing = []
+    for name in SCORERS.names():
+        factory = SCORERS.get(name)
+        params = {
+            key: "required" if p.default is inspect.Parameter.empty else repr(p.default)
+            for key, p in _parameters(factory).items()
+        }
+        summary = (inspect.getdoc(factory) or "").split("\n", 1)[0]
+        listing.append(ScorerListing(name, summary, params, getattr(factory, "output_types", ())))
+    return listing
