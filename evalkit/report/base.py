@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Literal, Protocol
 from evalkit.errors import StoreError
 from evalkit.types import Json, Record, Score, Summary
 
-Status = Literal["ok", "error", "unscored", "pending"]
+Status = Literal["ok", "error", "unscored", "missing"]
 
 
 class View(Protocol):
@@ -63,7 +64,7 @@ def status(view: View) -> Status:
     if view.record.failure is not None:
         return "error"
     if not view.record.complete:
-        return "pending"
+        return "missing"
     if view.scores and all(score.stats is None for score in view.scores.values()):
         return "unscored"
     return "ok"
@@ -77,13 +78,30 @@ def part(run: ReportableRun, key: str) -> Mapping[str, Any]:
 
 def alias(run: ReportableRun, name: str) -> str:
     """How a task or group is called in tables."""
-    entry = part(run, "tasks").get(name) or part(run, "groups").get(name) or {}
-    return str(entry.get("alias") or name)
+    found = {**{g["group"]: g.get("group_alias") for g in run.manifest.get("groups", ())}}
+    found |= {task: entry.get("alias") for task, entry in part(run, "tasks").items()}
+    return str(found.get(name) or name)
 
 
 def groups(run: ReportableRun) -> dict[str, list[str]]:
     """Groups by name with their direct members, in the order of the run."""
-    return {name: list(entry.get("children", ())) for name, entry in part(run, "groups").items()}
+    return {group["group"]: list(group["children"]) for group in run.manifest.get("groups", ())}
+
+
+def run_id(run: ReportableRun) -> str:
+    """The name of the run's directory; the run's own name where it has none."""
+    return str(run.manifest.get("id") or run.name)
+
+
+def seconds(run: ReportableRun) -> float | None:
+    """Time spent on requests, over all the sessions of a resumed run."""
+    value = part(run, "timing").get("request_seconds")
+    return None if value is None else float(value)
+
+
+def failures(run: ReportableRun) -> int:
+    """Requests that have no answer but a failure."""
+    return int(part(run, "counts").get("failures") or 0)
 
 
 def outline(run: ReportableRun) -> Iterator[tuple[str, int]]:
@@ -108,30 +126,20 @@ def outline(run: ReportableRun) -> Iterator[tuple[str, int]]:
         yield from walk(name, 0)
 
 
-_SECRET = re.compile(r"(?:^|[_-])(?:(?:api)?key|token|secret|password|passwd|authorization|credentials?)$", re.IGNORECASE)
-
-
-def public(arguments: Mapping[str, Json]) -> dict[str, Json]:
-    """``arguments`` with the values of everything that names a secret struck out."""
-    return {key: "***" if _SECRET.search(str(key)) else value for key, value in arguments.items()}
-
-
 def command(run: ReportableRun) -> str:
-    """The command line that makes this run again, from the configuration in its manifest."""
-    import shlex
-
-    config = part(run, "config")
+    """The command line that makes this run again: options of the environment and of a run file are written out."""
+    config = part(run, "options")
     words = ["evalkit", "run"]
     for key, flag in _FLAGS.items():
         value = config.get(key)
         if value in (None, False, "", [], {}, ()) and not (key == "fewshot_as_multiturn" and value is False):
             continue
         if isinstance(value, Mapping):
-            words += [w for k, v in public(value).items() for w in (flag, f"{k}={_word(v)}")]
+            words += [w for k, v in value.items() for w in (flag, f"{k}={_word(v)}")]
         elif key == "samples":
             words += [flag, _word(value)]
         elif isinstance(value, list | tuple):
-            joined = [",".join(str(v) for v in value)] if key == "tasks" else [str(v) for v in value]
+            joined = [",".join(str(v) for v in value)] if key == "tasks" else [_word(v) for v in value]
             words += [w for v in joined for w in (flag, v)]
         elif isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
@@ -141,8 +149,6 @@ def command(run: ReportableRun) -> str:
 
 
 def _word(value: Json) -> str:
-    import json
-
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -165,6 +171,7 @@ _FLAGS = {
     "gen_kwargs": "--gen-kwargs",
     "compat": "--compat",
     "roles": "--role",
+    "scorers": "--scorers",
     "allow_code": "--allow-code",
     "trust_remote_code": "--trust-remote-code",
     "max_error_rate": "--max-error-rate",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from evalkit.report import base
 from evalkit.report.base import ReportableRun
+from evalkit.report.charts import interval_bar
 from evalkit.report.pack import pack
-from evalkit.report.view import build
+from evalkit.report.view import anchor, build
 from evalkit.resources import builtin_dir
 from evalkit.run.files import atomic
 
@@ -31,6 +32,8 @@ def render(run: ReportableRun, max_samples: int = 2000) -> str:
     )
     return environment.get_template("report.html.j2").render(
         view=build(run),
+        anchor=anchor,
+        bar=interval_bar,
         packed=pack(run, max_samples),
         style=Markup(style),
         script=Markup(script),

@@ -38,6 +38,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, thing: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Two units at most: ``47 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
@@ -58,7 +63,7 @@ def warnings(summary: Summary) -> list[str]:
     if summary.cut:
         out.append(f"{summary.cut:.1%} of generations cut at the length limit")
     if summary.truncated:
-        out.append(f"{count(summary.truncated)} prompts truncated")
+        out.append(f"{counted(summary.truncated, 'prompt')} truncated")
     for note in summary.notes:
         text = NOTES.get(note, note)
         if note == "at-chance" and summary.chance is not None:

@@ -13,7 +13,7 @@ from evalkit.report.base import ReportableRun
 from evalkit.run.files import atomic
 from evalkit.types import Json, Summary
 
-_CARRIED = ("config_hash", "model", "versions", "environment", "counts", "timing")
+_CARRIED = ("id", "config_hash", "fingerprints", "model", "environment", "warnings", "counts", "timing", "created", "ended")
 
 
 def results(run: ReportableRun) -> dict[str, Json]:
@@ -23,27 +23,27 @@ def results(run: ReportableRun) -> dict[str, Json]:
     members = base.groups(run)
     tables = {name: _metrics(run, name, whole) for name, _ in base.outline(run)}
     tasks = base.part(run, "tasks")
-    model, config, timing = base.part(run, "model"), base.part(run, "config"), base.part(run, "timing")
+    model, options, seconds = base.part(run, "model"), base.part(run, "options"), base.seconds(run)
     groups = {name: tables[name] for name in members if len(tables[name]) > 3}
     document: dict[str, Json] = {
         "results": tables,
         **({"groups": groups} if groups else {}),
         "group_subtasks": {name: children for name, children in members.items()} or {name: [] for name in tasks},
-        "configs": {name: task.get("config", {}) for name, task in tasks.items()},
-        "versions": {name: task.get("version") for name, task in {**base.part(run, "groups"), **tasks}.items()},
+        "configs": {name: task.get("resolved", {}) for name, task in tasks.items()},
+        "versions": _versions(run),
         "n-shot": {s.task: s.n_shot for s in whole if s.task in tasks},
         "higher_is_better": _directions(whole),
         "n-samples": {name: {"original": t.get("size"), "effective": t.get("samples")} for name, t in tasks.items()},
-        "config": _config(config, model),
-        "date": _timestamp(timing.get("started") or run.manifest.get("created")),
-        "model_source": str(config.get("model", "")).split("/", 1)[0],
-        "model_name": config.get("model"),
+        "config": _config(options, model),
+        "date": _timestamp(run.manifest.get("created")),
+        "model_source": str(options.get("model", "")).split("/", 1)[0],
+        "model_name": options.get("model"),
         "max_length": model.get("max_length"),
         "chat_template_sha": model.get("chat_template_hash"),
-        "system_instruction": config.get("system_instruction"),
-        "fewshot_as_multiturn": config.get("fewshot_as_multiturn"),
-        "task_hashes": {name: task.get("hash") or task.get("data_hash") for name, task in tasks.items()},
-        "total_evaluation_time_seconds": str(timing.get("seconds", "")),
+        "system_instruction": options.get("system_instruction"),
+        "fewshot_as_multiturn": options.get("fewshot_as_multiturn"),
+        "task_hashes": {name: task.get("hash") for name, task in tasks.items()},
+        "total_evaluation_time_seconds": "" if seconds is None else str(seconds),
         "evalkit": _own(run, summaries),
     }
     return document
@@ -66,6 +66,11 @@ def _metrics(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> dic
     return row
 
 
+def _versions(run: ReportableRun) -> dict[str, Json]:
+    groups = {group["group"]: (group.get("metadata") or {}).get("version") for group in run.manifest.get("groups", ())}
+    return groups | {name: task.get("version") for name, task in base.part(run, "tasks").items()}
+
+
 def _directions(summaries: Iterable[Summary]) -> dict[str, dict[str, bool | None]]:
     out: dict[str, dict[str, bool | None]] = {}
     for s in summaries:
@@ -73,22 +78,22 @@ def _directions(summaries: Iterable[Summary]) -> dict[str, dict[str, bool | None
     return out
 
 
-def _config(config: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Json]:
-    seed = config.get("seed")
+def _config(options: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Json]:
+    seed = options.get("seed")
     return {
-        "model": config.get("model"),
-        "model_args": base.public(config.get("model_args") or {}),
+        "model": options.get("model"),
+        "model_args": dict(options.get("model_args") or {}),
         "model_num_parameters": model.get("parameters"),
         "model_dtype": model.get("dtype"),
         "model_revision": model.get("revision"),
         "model_sha": model.get("sha") or model.get("fingerprint"),
-        "batch_size": config.get("batch_size") or "auto",
+        "batch_size": options.get("batch_size") or "auto",
         "batch_sizes": [],
-        "device": config.get("device") or model.get("device"),
+        "device": options.get("device") or model.get("device"),
         "use_cache": None,
-        "limit": config.get("limit"),
+        "limit": options.get("limit"),
         "bootstrap_iters": None,
-        "gen_kwargs": dict(config.get("gen_kwargs") or {}),
+        "gen_kwargs": dict(options.get("gen_kwargs") or {}),
         "random_seed": seed,
         "numpy_seed": seed,
         "torch_seed": seed,

@@ -4,36 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-
-from markupsafe import Markup
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun
-from evalkit.report.charts import interval_bar
-from evalkit.report.numbers import NOTES, arrow, count, duration, interval, number, warnings
+from evalkit.report.numbers import NOTES, count, counted, duration, warnings
+from evalkit.report.rows import Row, rows, table
 from evalkit.types import Json, Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of a summary table."""
-
-    name: str
-    anchor: str
-    depth: int
-    kind: str
-    shots: str
-    filter: str
-    metric: str
-    arrow: str
-    value: str
-    stderr: str
-    ci: str
-    bar: Markup | None
-    n: str
-    notes: list[str]
-    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,61 +47,30 @@ class ReportView:
 def build(run: ReportableRun) -> ReportView:
     """The view model of ``run``."""
     summaries = run.summary()
-    order = list(base.outline(run))
     members = base.groups(run)
-    rows: list[Row] = []
-    for name, depth in order:
-        own = [s for s in summaries if s.task == name and s.slice is None]
-        rows += _rows(run, own, depth, "group" if name in members else "task")
-    model = str(base.part(run, "config").get("model") or base.part(run, "model").get("name") or "model")
+    model = str(base.part(run, "options").get("model") or base.part(run, "model").get("name") or "model")
     return ReportView(
         title=f"{model}: evaluation report",
-        run=run.name,
+        run=base.run_id(run),
         status=run.status,
         model=model,
         command=base.command(run),
         cards=_cards(run, summaries),
         alerts=_alerts(run, summaries),
-        rows=rows,
-        sections=[_section(run, name, summaries) for name, _ in order if name not in members],
+        rows=list(table(run, slices=False)),
+        sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
         facts=_environment(run),
     )
-
-
-def _rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: str) -> list[Row]:
-    out: list[Row] = []
-    for s in summaries:
-        name = s.slice if s.slice is not None else base.alias(run, s.task)
-        out.append(
-            Row(
-                name=name,
-                anchor=_anchor(s.task),
-                depth=min(depth, 6),
-                kind=kind,
-                shots=str(s.n_shot) if kind != "group" else "",
-                filter=s.filter,
-                metric=s.metric,
-                arrow=arrow(s.higher_is_better),
-                value=number(s.value),
-                stderr="" if s.stderr is None else f"± {number(s.stderr)}",
-                ci="" if s.ci is None else interval(s.ci),
-                bar=interval_bar(s),
-                n=count(s.n),
-                notes=warnings(s),
-                repeated=bool(out) and out[-1].name == name,
-            )
-        )
-    return out
 
 
 def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Section:
     own = [s for s in summaries if s.task == name]
     whole = [s for s in own if s.slice is None]
     entry = base.part(run, "tasks").get(name) or {}
-    config: Mapping[str, Json] = entry.get("config") or {}
+    config: Mapping[str, Json] = entry.get("definition") or {}
     described = {
         "Data": ":".join(str(config[k]) for k in ("dataset_path", "dataset_name") if config.get(k)),
-        "Kind": str(entry.get("output_type") or config.get("output_type") or "").replace("_", " "),
+        "Kind": str(entry.get("output_type") or "").replace("_", " "),
         "Samples": f"{count(entry.get('samples') or 0)} of {count(entry.get('size') or 0)}" if entry.get("samples") else "",
         "Version": str(entry.get("version") or ""),
         "Data hash": str(entry.get("data_hash") or ""),
@@ -135,11 +80,11 @@ def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Sec
     return Section(
         name=name,
         alias=base.alias(run, name),
-        anchor=_anchor(name),
+        anchor=anchor(name),
         about=str(config.get("summary") or ""),
         facts=[(k, v) for k, v in described.items() if v],
-        rows=_rows(run, whole, 0, "task"),
-        slices=_rows(run, [s for s in own if s.slice is not None], 0, "slice"),
+        rows=list(rows(run, whole, 0, "task")),
+        slices=list(rows(run, [s for s in own if s.slice is not None], 0, "slice")),
         pinned=list(dict.fromkeys((s.metric, s.signature) for s in whole if s.signature)),
         detail=strict.dumps(detail, indent=1).decode() if detail else "",
         warned=any(warnings(s) for s in whole),
@@ -148,21 +93,20 @@ def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Sec
 
 def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str, str]]:
     """``(label, figure, remark)``."""
-    tasks, counts, timing = base.part(run, "tasks"), base.part(run, "counts"), base.part(run, "timing")
+    tasks, groups, failed, took = base.part(run, "tasks"), len(base.groups(run)), base.failures(run), base.seconds(run)
     samples = sum(int(t.get("samples") or 0) for t in tasks.values())
-    errors = int(counts.get("errors") or 0)
-    cards = [("Tasks", count(len(tasks) or len({s.task for s in summaries})), f"{count(len(base.groups(run)))} groups")]
-    cards.append(("Samples", count(samples), f"{count(int(counts.get('requests') or 0))} requests"))
-    cards.append(("Failed requests", count(errors), "counted, never scored" if errors else "none"))
-    if timing.get("seconds") is not None:
-        started = timing.get("started") or run.manifest.get("created")
-        cards.append(("Time", duration(float(timing["seconds"])), _date(started)))
-    return cards
+    answers = int(base.part(run, "counts").get("answers") or 0)
+    return [
+        ("Tasks", count(len(tasks)), counted(groups, "group") if groups else counted(len(summaries), "metric")),
+        ("Samples", count(samples), counted(answers, "answer")),
+        ("Failed requests", count(failed), "left out of the scores" if failed else "none"),
+        ("Time", "–" if took is None else duration(took), _date(run.manifest.get("created"))),
+    ]
 
 
 def _alerts(run: ReportableRun, summaries: Iterable[Summary]) -> list[str]:
     """What to know before reading any number."""
-    out: list[str] = []
+    out: list[str] = [str(warning) for warning in run.manifest.get("warnings", ())]
     if run.status != "complete":
         out.append(f"This run is {run.status}: the numbers cover only what was answered. The same command resumes it.")
     whole = [s for s in summaries if s.slice is None and s.task not in base.groups(run)]
@@ -191,20 +135,23 @@ def _names(run: ReportableRun, tasks: list[str], limit: int = 12) -> str:
 
 
 def _environment(run: ReportableRun) -> list[tuple[str, str]]:
-    out: list[tuple[str, str]] = [("Run", run.name)]
-    for part in ("model", "versions", "environment"):
-        for key, value in base.part(run, part).items():
+    out: list[tuple[str, str]] = []
+    surroundings = base.part(run, "environment")
+    packages = surroundings.get("packages") or {}
+    rest = {k: v for k, v in surroundings.items() if k != "packages"}
+    for part in (base.part(run, "model"), {"fingerprint": base.part(run, "fingerprints").get("model")}, rest, packages):
+        for key, value in part.items():
             if value not in (None, "", {}, []):
                 text = value if isinstance(value, str) else strict.dumps(value).decode()
                 out.append((str(key).replace("_", " "), text if len(text) <= 300 else text[:300] + " …"))
     return out
 
 
-def _anchor(task: str) -> str:
+def anchor(task: str) -> str:
+    """The id of a task's section in the page."""
     return "task-" + "".join(c if c.isalnum() else "-" for c in task)
 
 
 def _date(value: Json) -> str:
-    if isinstance(value, int | float):
-        value = datetime.fromtimestamp(value).astimezone().isoformat()
-    return str(value or "")[:16].replace("T", " ")
+    """``2026-11-22 04:48 UTC`` of an ISO time."""
+    return f"{str(value)[:16].replace('T', ' ')} UTC" if value else ""

@@ -26,7 +26,7 @@ class FakeRun:
     views: list[FakeView]
     summaries: list[Summary]
     manifest: dict[str, Any]
-    name: str = "20261122T044839Z_smollm2_1f0c93ab"
+    name: str = "smollm2"
     status: str = "complete"
     reads: list[str | None] = field(default_factory=list)
 
@@ -41,7 +41,8 @@ class FakeRun:
 def choice_view(task: str, number: int, *, picked: int = 0, gold: int = 0, error: bool = False) -> FakeView:
     choices = ("copper", "iron", "tin", "lead")
     sample = Sample(
-        task=task, id=f"{task}-{number}", index=number, doc={"question": f"Which metal is number {number}?", "choices": choices},
+        task=task, id=f"{task}-{number}", index=number,
+        doc={"question": f"Which metal is number {number}?", "choices": choices},
         target=gold, choices=choices, slices={"subject": "physics" if number % 2 else "chemistry"},
     )  # fmt: skip
     context = f"Question: Which metal is number {number}?\nAnswer:"
@@ -80,8 +81,8 @@ def summaries() -> list[Summary]:
     return [
         Summary("science", "acc", 0.62, 100, stderr=0.0325, ci=(0.55, 0.69), ci_method="wilson", scorer="acc"),
         Summary(
-            "metals", "acc", 0.75, 60, stderr=0.0563, ci=(0.63, 0.84), ci_method="wilson", scorer="acc", chance=0.25, errors=1,
-            signature="acc|version:1", detail={"confusion": [[3, 1], [0, 4]]},
+            "metals", "acc", 0.75, 60, stderr=0.0563, ci=(0.63, 0.84), ci_method="wilson", scorer="acc", chance=0.25,
+            errors=1, signature="acc|version:1", detail={"confusion": [[3, 1], [0, 4]]},
         ),
         Summary("metals", "acc_norm", 0.75, 60, stderr=0.0563, ci=(0.63, 0.84), scorer="acc_norm", chance=0.25, errors=1),
         Summary("metals", "acc", 0.8, 30, ci=(0.63, 0.9), scorer="acc", chance=0.25, slice="subject=chemistry"),
@@ -96,38 +97,39 @@ def summaries() -> list[Summary]:
 
 
 def manifest() -> dict[str, Any]:
-    def task(kind: str, samples: int, **config: Any) -> dict[str, Any]:
+    def task(name: str, kind: str, samples: int, **definition: Any) -> dict[str, Any]:
         return {
-            "version": "1.0",
-            "output_type": kind,
-            "size": samples * 2,
-            "samples": samples,
-            "config": config,
-            "data_hash": "ab12",
-        }
+            "alias": name, "version": "1.0", "output_type": kind, "num_fewshot": 0, "samples": samples, "size": samples * 2,
+            "hash": "cd34", "data_hash": "ab12", "resolved": definition, "definition": definition,
+        }  # fmt: skip
 
     return {
-        "config": {
-            "model": "demo/smollm2", "tasks": ["science", "sums", "prose"], "model_args": {"dtype": "float32", "api_key": "sk-123"},
+        "id": "20261122T044839Z_smollm2_1f0c93ab",
+        "created": "2026-11-22T04:48:39+00:00",
+        "config_hash": "1f0c93ab",
+        "options": {
+            "model": "demo/smollm2", "tasks": ["science", "sums", "prose"],
+            "model_args": {"dtype": "float32", "api_key": "***"},
             "limit": 100, "seed": 1234, "batch_size": None, "apply_chat_template": False, "gen_kwargs": {"temperature": 0},
         },
-        "model": {"name": "demo/smollm2", "dtype": "float32", "parameters": 134515008, "fingerprint": "9f" * 16, "device": "cpu"},
-        "versions": {"evalkit": "0.1.0", "torch": "2.13.0"},
-        "environment": {"python": "3.11.2", "platform": "Linux x86_64"},
+        "model": {"name": "demo/smollm2", "dtype": "float32", "parameters": 134515008},
+        "fingerprints": {"model": "9f" * 16},
+        "environment": {"python": "3.11.2", "platform": "Linux x86_64", "packages": {"evalkit": "0.1.0", "torch": "2.13.0"}},
+        "warnings": [],
         "tasks": {
-            "metals": task("multiple_choice", 61, dataset_path="json", summary="Which metal is it?", licence="CC-BY-4.0"),
-            "planets": task("multiple_choice", 40),
-            "sums": {**task("generate_until", 5), "alias": "Sums (5-shot)"},
-            "prose": task("loglikelihood_rolling", 10),
+            "metals": task("metals", "multiple_choice", 61, dataset_path="json", summary="Which metal?", licence="CC0"),
+            "planets": task("planets", "multiple_choice", 40),
+            "sums": task("Sums (5-shot)", "generate_until", 5),
+            "prose": task("prose", "loglikelihood_rolling", 10),
         },
-        "groups": {"science": {"alias": "Science", "children": ["metals", "planets"]}},
-        "counts": {"requests": 419, "answered": 418, "errors": 1},
-        "timing": {"started": "2026-11-22T04:48:39+00:00", "seconds": 83.2},
+        "groups": [{"group": "science", "group_alias": "Science", "children": ["metals", "planets"], "metadata": {}}],
+        "counts": {"asked": 419, "answers": 418, "failures": 1},
+        "timing": {"request_seconds": 83.2},
     }  # fmt: skip
 
 
 def fake_run(path: Path | None, hostile: str = HOSTILE) -> FakeRun:
-    views = [choice_view("metals", i, picked=i % 4 and 1 or 0, error=i == 7) for i in range(61)]
+    views = [choice_view("metals", i, picked=int(i % 4 > 0), error=i == 7) for i in range(61)]
     views += [choice_view("planets", i, picked=i % 4) for i in range(40)]
     views += [
         text_view("sums", 1, "2", "2"),

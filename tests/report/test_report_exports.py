@@ -61,13 +61,13 @@ def test_results_json_has_the_keys_of_lm_eval(tmp_path):
     assert document["total_evaluation_time_seconds"] == "83.2"
 
 
-def test_results_json_carries_every_summary_and_no_secret(tmp_path):
+def test_results_json_carries_every_summary_and_the_command(tmp_path):
     text = export_results(fake_run(tmp_path)).read_text("utf-8")
     own = load(text)["evalkit"]
     assert len(own["summaries"]) == len(summaries())
     assert own["summaries"][1]["ci"] == [0.63, 0.84]
     assert own["summaries"][7]["stderr"] is None
-    assert "sk-123" not in text
+    assert "-M 'api_key=***'" in own["command"]
 
 
 def test_results_are_strict_json_when_a_value_is_not_a_number(tmp_path):
@@ -83,7 +83,8 @@ def test_sample_lines_have_the_keys_of_lm_eval_and_the_status(tmp_path):
     first, failed, sums = lines[0], lines[7], [line for line in lines if line["task"] == "sums"]
     assert len(lines) == 106
     keys = {
-        "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash", "target_hash"
+        "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
+        "target_hash",
     }  # fmt: skip
     assert keys <= first.keys()
     assert first["arguments"]["gen_args_1"] == {"arg_0": "Question: Which metal is number 0?\nAnswer:", "arg_1": " iron"}
@@ -119,14 +120,15 @@ def test_summary_csv_has_a_row_for_every_summary(tmp_path):
     assert len(rows) == len(summaries())
     assert rows[3]["slice"] == "subject=chemistry"
     assert rows[5]["notes"] == "cannot be told from chance (0.2500)"
-    assert rows[6]["notes"] == "1 unscored; 25.0% of generations cut at the length limit; 1 prompts truncated"
+    assert rows[6]["notes"] == "1 unscored; 25.0% of generations cut at the length limit; 1 prompt truncated"
 
 
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [
         ("=1+1", "'=1+1"), ("+cmd", "'+cmd"), ("-2+3", "'-2+3"), ("@SUM(A1)", "'@SUM(A1)"), ("\tx", "'\tx"), ("\rx", "'\rx"),
-        ("'=1", "''=1"), ("-5", "-5"), ("+1.5e3", "+1.5e3"), ("it's", "it's"), ("'quoted'", "'quoted'"), ("", ""), ("a=b", "a=b"),
+        ("'=1", "''=1"), ("-5", "-5"), ("+1.5e3", "+1.5e3"), ("it's", "it's"),
+        ("'quoted'", "'quoted'"), ("", ""), ("a=b", "a=b"),
     ],
 )  # fmt: skip
 def test_cells_are_never_formulas_and_numbers_stay_numbers(given_, expected):

@@ -1,0 +1,69 @@
+"""The rows of the results table: the same for the terminal, CI logs and the HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from evalkit.report import base
+from evalkit.report.base import ReportableRun
+from evalkit.report.numbers import arrow, count, interval, number, warnings
+from evalkit.types import Summary
+
+Kind = Literal["task", "group", "slice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric as words and figures. ``repeated``: the row above is of the same name."""
+
+    summary: Summary
+    name: str
+    depth: int
+    kind: Kind
+    shots: str
+    filter: str
+    metric: str
+    arrow: str
+    value: str
+    stderr: str
+    ci: str
+    n: str
+    notes: tuple[str, ...]
+    repeated: bool = False
+
+
+def table(run: ReportableRun, *, slices: bool = True) -> Iterator[Row]:
+    """Every metric of a run: groups, their tasks below them, and each task's slices below it."""
+    summaries = run.summary()
+    members = base.groups(run)
+    for name, depth in base.outline(run):
+        own = [s for s in summaries if s.task == name]
+        yield from rows(run, (s for s in own if s.slice is None), depth, "group" if name in members else "task")
+        if slices:
+            yield from rows(run, (s for s in own if s.slice is not None), depth + 1, "slice")
+
+
+def rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: Kind) -> Iterator[Row]:
+    """Rows of one task, group or slice list."""
+    before = None
+    for s in summaries:
+        name = s.slice if s.slice is not None else base.alias(run, s.task)
+        yield Row(
+            summary=s,
+            name=name,
+            depth=depth,
+            kind=kind,
+            shots=str(s.n_shot) if kind == "task" else "",
+            filter=s.filter,
+            metric=s.metric,
+            arrow=arrow(s.higher_is_better),
+            value=number(s.value),
+            stderr="" if s.stderr is None else f"± {number(s.stderr)}",
+            ci="" if s.ci is None else interval(s.ci),
+            n=count(s.n),
+            notes=tuple(warnings(s)),
+            repeated=name == before,
+        )
+        before = name
