@@ -13,9 +13,10 @@ from evalkit.report.tables import export_summary
 __all__ = ["export_all", "export_html", "export_results", "export_samples", "export_summary"]
 
 
-def export_all(run: ReportableRun) -> list[Path]:
+def export_all(run: ReportableRun, *, max_samples: int = 2000) -> list[Path]:
     """Write ``results.json``, ``summary.csv``, ``samples.jsonl.gz``, ``samples.csv`` and ``report.html``.
 
-    Each is written beside its old version and takes its place whole. Memory stays flat in the number of samples.
+    Each is written beside its old version and takes its place whole; memory stays flat in the number of samples.
+    ``max_samples`` caps what the HTML embeds.
     """
-    return [export_results(run), export_summary(run), *export_samples(run), export_html(run)]
+    return [export_results(run), export_summary(run), *export_samples(run), export_html(run, max_samples)]

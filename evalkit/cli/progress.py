@@ -1,0 +1,131 @@
+"""How a run shows that it proceeds: a bar on a terminal, a line now and then in a log. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from evalkit.cli.output import say
+from evalkit.report.numbers import count, counted, duration
+from evalkit.types import Summary
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from evalkit.run.run import Run
+    from evalkit.run.session import Progress
+
+#: Seconds between two lines of a log.
+PERIOD = 10.0
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """The progress for this stderr; a bar is taken off the screen whatever happens."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    bar = _bar()
+    with bar:
+        yield OnTerminal(bar)
+
+
+class Lines:
+    """Plain lines, at most one every `PERIOD` seconds: for logs."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._requests = self._resumed = 0
+
+    def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
+        self._began = self._last = time.monotonic()
+        self._requests, self._resumed = requests, resumed
+        _announce(run, samples, requests, resumed)
+
+    def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None:
+        now = time.monotonic()
+        if now - self._last < PERIOD:
+            return
+        self._last = now
+        rate = done / (now - self._began)
+        total = max(self._requests, self._resumed + done)
+        parts = [
+            f"{count(self._resumed + done)} of about {count(total)} requests ({(self._resumed + done) / max(1, total):.0%})",
+            f"{rate:.1f}/s",
+            f"about {duration((total - self._resumed - done) / rate)} left",
+            counted(errors, "error"),
+        ]
+        if running is not None:
+            parts.append(f"{task} {running[0]} {running[1]:.3f} so far")
+        say("evalkit: " + ", ".join(parts))
+
+    def phase(self, text: str) -> None:
+        say(f"evalkit: {text} ({duration(time.monotonic() - self._began)} so far)")
+
+    def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
+
+
+class OnTerminal:
+    """A bar with rate, time left, errors and the running value."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._line: TaskID | None = None
+        self._resumed = 0
+
+    def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
+        _announce(run, samples, requests, resumed)
+        self._resumed = resumed
+        self._line = self._bar.add_task("asking", total=max(requests, resumed), completed=resumed, note="")
+
+    def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None:
+        if self._line is None:
+            return
+        notes = [f"{running[0]} {running[1]:.3f}"] if running is not None else []
+        notes += [f"[red]{counted(errors, 'error')}[/red]"] if errors else []
+        self._bar.update(self._line, completed=self._resumed + done, description=_plain(task), note="  ".join(notes))
+
+    def phase(self, text: str) -> None:
+        if self._line is not None:
+            self._bar.update(self._line, description=_plain(text))
+
+    def scored(self, task: str, summaries: Sequence[Summary]) -> None:
+        if self._line is not None:
+            self._bar.update(self._line, description=_plain(f"scored {task}"), note="")
+
+
+def _announce(run: Run, samples: int, requests: int, resumed: int) -> None:
+    for warning in run.manifest.get("warnings", ()):
+        say(f"evalkit: warning: {warning}")
+    going_on = f", {count(resumed)} of them answered already" if resumed else ""
+    say(f"evalkit: {counted(samples, 'sample')}, about {counted(requests, 'request')}{going_on}; run {run.path}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,156 @@
+"""``evalkit run``: evaluate a model on tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evalkit.cli import options as o
+from evalkit.errors import ConfigError, Incomplete, Interrupted
+
+if TYPE_CHECKING:
+    from evalkit.api import Run, TaskPlan
+
+
+def run(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[FILE|RUN]", help="A run file (suite.yaml), or a run's directory to resume.")
+    ] = None,
+    model: o.Model = None,
+    model_args: o.ModelArg = None,
+    tasks: o.Tasks = None,
+    task_dirs: o.TaskDir = None,
+    data: o.Data = None,
+    num_fewshot: o.NumFewshot = None,
+    limit: o.Limit = None,
+    samples: o.Samples = None,
+    seed: o.Seed = None,
+    batch_size: o.BatchSize = None,
+    device: o.Device = None,
+    apply_chat_template: o.ChatTemplate = None,
+    system_instruction: o.SystemInstruction = None,
+    fewshot_as_multiturn: o.Multiturn = None,
+    gen_kwargs: o.GenKwargs = None,
+    compat: o.Compat = None,
+    allow_code: o.AllowCode = None,
+    trust_remote_code: o.TrustRemoteCode = None,
+    roles: o.Role = None,
+    scorers: o.Scorers = None,
+    output_dir: o.OutputDir = None,
+    name: o.Name = None,
+    max_error_rate: o.MaxErrorRate = None,
+    retry_errors: o.RetryErrors = None,
+    resume: o.Resume = None,
+    new: o.New = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Evaluate a model on tasks. The same command resumes a run that did not finish."""
+    given = dict(locals())
+    for own in ("target", "resume", "new", "dry_run", "json"):
+        given.pop(own)
+    settings, resume = _settings(given, target, resume)
+    if dry_run:
+        _plan(settings, json)
+    else:
+        _evaluate(settings, resume, new, json)
+
+
+def _settings(given: dict[str, Any], target: str | None, resume: str | None) -> tuple[dict[str, Any], str | None]:
+    """Flags over the environment over the run file (or, resuming by name alone, over what that run was made with)."""
+    from evalkit.cli.settings import from_file, from_flags, merged
+
+    flags = from_flags(given)
+    if target is not None:
+        path = Path(target)
+        if path.suffix in (".yaml", ".yml"):
+            return merged(from_file(path), flags), resume
+        if resume is not None:
+            raise ConfigError(f"{target!r} is no run file (*.yaml); with --resume nothing else is named")
+        resume = target
+    if resume is not None and not (flags.get("tasks") or flags.get("model")):
+        return merged(_stored(resume, flags), flags), resume
+    return flags, resume
+
+
+def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a run was made with."""
+    from evalkit import api
+    from evalkit.cli.settings import Settings
+
+    stored = api.open_run(name, output_dir=flags.get("output_dir", "runs")).manifest["options"]
+    if not isinstance(stored["model"], str) or stored["model"].startswith("<"):
+        raise ConfigError(f"run {name} was made from Python with {stored['model']}; resume it from there")
+    settings = {key: value for key, value in stored.items() if key in Settings.model_fields and value is not None}
+    hidden = [
+        key for key, value in settings["model_args"].items() if value == "***" and key not in flags.get("model_args", {})
+    ]
+    if hidden:
+        raise ConfigError(f"secrets are not stored with a run; give it again: -M {hidden[0]}=...")
+    return settings
+
+
+def _plan(settings: dict[str, Any], json: bool) -> None:
+    from dataclasses import asdict
+
+    from evalkit import api
+    from evalkit.cli.output import print_json, print_table
+    from evalkit.report.numbers import count
+
+    plans = api.plan(options=_run_options(settings))
+    if json:
+        print_json({"tasks": [asdict(plan) for plan in plans]})
+        return
+    sums = ("samples", "requests", "distinct", "context_tokens", "generated_tokens_at_most")
+
+    def figures(plan: TaskPlan) -> list[str]:
+        return ["" if (value := getattr(plan, name)) is None else count(value) for name in sums]
+
+    rows = [[plan.task, str(plan.n_shot), *figures(plan)] for plan in plans]
+    total = [count(sum(getattr(plan, name) or 0 for plan in plans)) for name in sums]
+    headers = ("Task", "n-shot", "Samples", "Requests", "Distinct", "Context tokens", "Generated at most")
+    print_table(headers, [*rows, ["total", "", *total]] if len(rows) > 1 else rows, right=range(1, 7))
+
+
+def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: bool) -> None:
+    from evalkit import api
+    from evalkit.cli.output import print_json, print_results, results_json, say
+    from evalkit.cli.progress import shown
+
+    with shown() as progress:
+        done = api.run(options=_run_options(settings, resume=resume, new=new), progress=progress)
+    if done.status == "interrupted":
+        raise Interrupted(f"interrupted; whatever was answered is kept. Resume with: evalkit run --resume {done.path}")
+    if json:
+        print_json(results_json(done))
+    else:
+        print_results(done)
+        say(f"\nreport: {done.path / 'report.html'}")
+    if done.status != "complete":
+        raise Incomplete(f"incomplete: {_missing(done)}. Resume with: evalkit run --resume {done.path}")
+
+
+def _missing(run: Run) -> str:
+    """What keeps a run from being complete."""
+    from evalkit.report.numbers import counted
+
+    counts = run.manifest.get("counts", {})
+    reasons = [str(counts[key]) for key in ("systemic",) if counts.get(key)]
+    reasons += [f"{counted(counts['failures'], 'request')} failed"] if counts.get("failures") else []
+    reasons += [f"{counted(counts['unanswered'], 'request')} not answered"] if counts.get("unanswered") else []
+    return "; ".join(reasons) or "not everything was answered"
+
+
+def _run_options(settings: dict[str, Any], **more: Any) -> Any:
+    """What the API takes; the command line goes along for the manifest."""
+    import sys
+
+    from evalkit.api import RunOptions
+
+    if not settings.get("model"):
+        raise ConfigError("no model given; name one with --model provider/name (evalkit ls models lists them)")
+    if not settings.get("tasks"):
+        raise ConfigError("no task given; name one with --tasks a,b (evalkit ls tasks lists them)")
+    return RunOptions(**settings, **more, command=("evalkit", *sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""``evalkit show``: a run's results, or one of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from evalkit.cli import options as o
+from evalkit.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from evalkit.api import Run
+    from evalkit.report.base import View
+
+
+def show(
+    run: o.RunName = "latest",
+    sample: o.Sample = None,
+    task: o.Task = None,
+    output_dir: o.OutputDir = None,
+    json: o.Json = False,
+) -> None:
+    """Print a run's results, or one sample.
+
+    Of a sample: its prompt, what came back, and how it was scored.
+    """
+    from evalkit import api
+    from evalkit.cli.output import print_json, print_results, results_json, say
+
+    found = api.open_run(run, output_dir=output_dir or "runs")
+    if task is not None and task not in found.manifest["tasks"]:
+        raise UsageError(f"run {found.name} has no task {task!r}{nearest(task, found.manifest['tasks'])}")
+    if sample is not None:
+        _sample(found, sample, task, json)
+    elif json:
+        print_json(results_json(found))
+    else:
+        say(f"{found.path} ({found.status})\n")
+        print_results(found)
+
+
+def _sample(run: Run, wanted: str, task: str | None, json: bool) -> None:
+    from evalkit.cli.output import print_json
+    from evalkit.report.samples import line
+
+    views, near = _matches(run, wanted, task)
+    if not views:
+        raise UsageError(f"run {run.name} has no sample {wanted!r}{nearest(wanted, near)}")
+    if json:
+        print_json([line(view) for view in views])
+        return
+    for view in views:
+        _print_view(view)
+
+
+def _matches(run: Run, wanted: str, task: str | None) -> tuple[Sequence[View], set[str]]:
+    """Records with that id; failing these, with that position. Also some ids of the run, for a hint."""
+    by_id: list[View] = []
+    by_position: list[View] = []
+    known: set[str] = set()
+    for view in run.records(task):
+        if view.record.sample.id == wanted:
+            by_id.append(view)
+        elif str(view.record.sample.index) == wanted:
+            by_position.append(view)
+        if len(known) < 1000:
+            known.add(view.record.sample.id)
+    return by_id or by_position, known
+
+
+def _print_view(view: View) -> None:
+    from evalkit.report.base import status
+    from evalkit.report.numbers import number
+    from evalkit.report.samples import answer_text, prompt_text, target_text
+
+    record = view.record
+    print(f"=== {view.task} · {record.sample.id} · position {record.sample.index} · filter {view.filter} · {status(view)}")
+    for name, value in record.sample.slices.items():
+        print(f"{name}: {value}")
+    shown: Any = None
+    for request, response in zip(record.requests, record.responses, strict=True):
+        if request.prompt != shown:
+            _block("prompt", prompt_text(request.prompt))
+            shown = request.prompt
+        if response is None:
+            _block("answer", "(not answered)")
+        elif response.error is not None:
+            _block("error", f"{response.error.kind}: {response.error.message}")
+        elif response.text is not None:
+            _block("output" + (" (cut at the length limit)" if response.finish == "length" else ""), response.text)
+        else:
+            print(f"{number(response.logprob):>12}  {request.continuation!r}{'  (greedy)' if response.is_greedy else ''}")
+    _block("answer after the filter", answer_text(record))
+    _block("target", target_text(record))
+    for name, score in view.scores.items():
+        print(f"{name}: {number(score.value) if score.stats is not None else f'unscored ({score.reason})'}")
+
+
+def _block(title: str, text: str) -> None:
+    print(f"--- {title}\n{text}")

@@ -1,0 +1,150 @@
+"""``evalkit validate``: is this task right, and what does the model really see?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evalkit.cli import options as o
+from evalkit.errors import ConfigError, EvalkitError
+
+if TYPE_CHECKING:
+    from evalkit.models.base import Model
+    from evalkit.run.prepare import ReadyTask
+    from evalkit.types import Request
+
+
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="TASK...", help="Tasks, groups or YAML files.")] = None,
+    tasks: o.Tasks = None,
+    model: o.Model = None,
+    model_args: o.ModelArg = None,
+    task_dirs: o.TaskDir = None,
+    data: o.Data = None,
+    num_fewshot: o.NumFewshot = None,
+    seed: o.Seed = None,
+    device: o.Device = None,
+    apply_chat_template: o.ChatTemplate = None,
+    system_instruction: o.SystemInstruction = None,
+    fewshot_as_multiturn: o.Multiturn = None,
+    gen_kwargs: o.GenKwargs = None,
+    compat: o.Compat = None,
+    allow_code: o.AllowCode = None,
+    trust_remote_code: o.TrustRemoteCode = None,
+    scorers: o.Scorers = None,
+    json: o.Json = False,
+) -> None:
+    """Check tasks and show the first prompt. No model is asked.
+
+    Data, templates, filters, metrics and functions are tried on the first sample. With --model, its tokenizer shows how
+    the prompt is cut into context and scored continuation.
+    """
+    given = dict(locals())
+    given["tasks"] = [*(given.pop("names") or ()), *(tasks or ())]
+    given.pop("json")
+    reports = _check(given)
+    if json:
+        from evalkit.cli.output import print_json
+
+        print_json({"tasks": reports})
+    else:
+        for report in reports:
+            _print(report)
+    bad = [report for report in reports if report["error"]]
+    if bad:
+        raise ConfigError(f"{len(bad)} of {len(reports)} tasks have errors: {bad[0]['task']}: {bad[0]['error']}")
+
+
+def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
+    from evalkit.cli.output import say
+    from evalkit.cli.settings import from_flags
+    from evalkit.models.registry import load_model
+    from evalkit.run.options import RunOptions
+    from evalkit.run.prepare import ready_task, select
+
+    settings = from_flags(given)
+    if not settings.get("tasks"):
+        raise ConfigError("no task given; name one (evalkit ls tasks lists them)")
+    options = RunOptions(**{"model": None, **settings})
+    selection = select(options)
+    for warning in selection.warnings:
+        say(f"evalkit: warning: {warning}")
+    model = load_model(options.model, options.model_options()) if options.model else None
+    reports = []
+    for config in selection.tasks:
+        try:
+            reports.append(_describe(ready_task(config, options), model))
+        except EvalkitError as error:
+            reports.append({"task": config.task, "error": str(error)})
+    return reports
+
+
+def _describe(ready: ReadyTask, model: Model | None) -> dict[str, Any]:
+    """What is found out about a task from its first sample."""
+    from evalkit.errors import DataError
+    from evalkit.models.base import ChatModel, TokenizingModel
+    from evalkit.report.samples import target_text
+    from evalkit.types import Record
+
+    task = ready.task
+    sample = next(iter(task.samples()), None)
+    if sample is None:
+        raise DataError(f"task {task.name!r} has no samples")
+    requests = task.requests(sample, model if isinstance(model, ChatModel) else None)
+    for pipeline in task.filters:
+        if task.output_type == "generate_until":
+            pipeline.apply([["" for _ in range(task.repeats)]], [sample.doc])
+    return {
+        "task": task.name,
+        "error": None,
+        "version": task.version,
+        "output_type": task.output_type,
+        "samples": len(task),
+        "n_shot": task.num_fewshot,
+        "filters": [f.name for f in task.filters],
+        "scorers": [s.signature() for s in ready.scorers],
+        "sample_id": sample.id,
+        "target": target_text(Record(sample)),
+        "requests": [_request(q, model if isinstance(model, TokenizingModel) else None) for q in requests],
+    }
+
+
+def _request(request: Request, model: Any) -> dict[str, Any]:
+    from evalkit.report.samples import prompt_text
+
+    split = None if model is None else model.split(request)
+    return {
+        "kind": request.kind,
+        "prompt": prompt_text(request.prompt),
+        "continuation": request.continuation,
+        "params": dict(request.params),
+        "tokens": None
+        if split is None
+        else {"context": list(split.context), "continuation": list(split.continuation), "truncated": split.truncated},
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(f"=== {report['task']}")
+    if report["error"]:
+        print(f"ERROR {report['error']}\n")
+        return
+    print(f"{report['samples']} samples, {report['n_shot']}-shot, {report['output_type']}, version {report['version']}")
+    print(f"filters: {', '.join(report['filters'])}")
+    for signature in report["scorers"]:
+        print(f"scorer:  {signature}")
+    print(f"first sample: {report['sample_id']}, target {report['target']!r}")
+    shown = None
+    for request in report["requests"]:
+        if request["prompt"] != shown:
+            print(f"--- prompt ({request['kind']})\n{request['prompt']}\n---")
+            shown = request["prompt"]
+        if request["kind"] == "generate":
+            print(f"settings: {request['params']}")
+        elif request["continuation"]:
+            print(f"continuation: {request['continuation']!r}")
+        if request["tokens"]:
+            tail, scored = request["tokens"]["context"][-6:], request["tokens"]["continuation"]
+            print(f"  tokens: {len(request['tokens']['context'])} of context, ending {tail}; scored {scored}")
+    print()
