@@ -165,7 +165,7 @@ def _group_manifest(group: GroupConfig) -> dict[str, Json]:
 
 def _default_name(prepared: Prepared) -> str:
     model = Path(prepared.model.name).name or prepared.model.name
-    names = [str(t) for t in prepared.options.tasks]
+    names = [Path(str(t)).stem for t in prepared.options.tasks]
     return f"{model}_{names[0] if len(names) == 1 else f'{len(prepared.tasks)}-tasks'}"
 
 

@@ -10,7 +10,7 @@ from evalkit.run.store import RunStore
 from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter
-from evalkit.tasks.filters import build_filters
+from evalkit.tasks.filters import pipelines
 from evalkit.tasks.schema import TaskConfig
 from evalkit.tasks.scoring import scoring_plan
 from evalkit.types import Json
@@ -51,6 +51,6 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
             multiple_targets=entry["multiple_targets"],
             extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
         )
-        filters = build_filters(config, allow_code=allowed)
+        filters = pipelines(config.filter_list, allow_code=allowed)
         tasks.append(StoredTask(name, entry["num_fewshot"], filters, build_scorers(plan)))
     return tasks

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.data.base import Table
 from evalkit.errors import TaskError, TemplateError, UsageError
-from evalkit.scorers.base import MetricSpec, ScorerSpec, ScoringPlan
+from evalkit.scorers.base import ScoringPlan
 from evalkit.tasks import ids
 from evalkit.tasks.base import PromptOptions, Task
 from evalkit.tasks.fewshot import make_draw
@@ -21,7 +21,8 @@ from evalkit.tasks.filters import pipelines
 from evalkit.tasks.generation import generation_params
 from evalkit.tasks.prepared import Parts, PreparedTask
 from evalkit.tasks.prompt import ChatOptions, PromptBuilder, Shots
-from evalkit.tasks.schema import FunctionRef, TaskConfig
+from evalkit.tasks.schema import TaskConfig
+from evalkit.tasks.scoring import loaded, scoring_plan
 from evalkit.tasks.splits import Split, SplitReader, TableTools, fewshot_setting, fewshot_split, refuse_unsafe
 from evalkit.types import EMPTY
 
@@ -78,22 +79,11 @@ def _check_fields(config: TaskConfig) -> None:
         raise TaskError(f"task {config.task}: output_type {config.output_type} needs {' and '.join(missing)}")
 
 
-def _loaded(value: Any, options: PromptOptions) -> Any:
-    """The value, with a ``!function`` (also inside lists and mappings) replaced by the function."""
-    if isinstance(value, FunctionRef):
-        from evalkit.tasks.functions import load
-
-        return load(value, allow_code=options.allow_code)
-    if isinstance(value, dict):
-        return {key: _loaded(item, options) for key, item in value.items()}
-    return [_loaded(item, options) for item in value] if isinstance(value, list) else value
-
-
 def _fields(config: TaskConfig, columns: frozenset[str], options: PromptOptions) -> Fields:
     return Fields(
-        text=_loaded(config.doc_to_text, options),
-        target=_loaded(config.doc_to_target, options),
-        choice=_loaded(config.doc_to_choice, options),
+        text=loaded(config.doc_to_text, allow_code=options.allow_code),
+        target=loaded(config.doc_to_target, allow_code=options.allow_code),
+        choice=loaded(config.doc_to_choice, allow_code=options.allow_code),
         columns=columns,
         has_choices=config.doc_to_choice is not None,
     )
@@ -140,7 +130,7 @@ def _shots(
 ) -> Shots:
     given = config.fewshot_config
     draw = make_draw(
-        _loaded(given.sampler, options),
+        loaded(given.sampler, allow_code=options.allow_code),
         pool.table,
         n_shot,
         task=config.task,
@@ -152,9 +142,9 @@ def _shots(
         doc_at=lambda ordinal: split.table[positions[ordinal]],
     )
     own = Fields(
-        text=fields.text if given.doc_to_text is None else _loaded(given.doc_to_text, options),
-        target=fields.target if given.doc_to_target is None else _loaded(given.doc_to_target, options),
-        choice=_loaded(fewshot_setting(config, "doc_to_choice", config.doc_to_choice), options),
+        text=fields.text if given.doc_to_text is None else loaded(given.doc_to_text, allow_code=options.allow_code),
+        target=fields.target if given.doc_to_target is None else loaded(given.doc_to_target, allow_code=options.allow_code),
+        choice=loaded(fewshot_setting(config, "doc_to_choice", config.doc_to_choice), allow_code=options.allow_code),
         columns=fields.columns,
         has_choices=fields.has_choices,
     )
@@ -181,7 +171,7 @@ def _prompts(
             multiturn=True if multiturn is None else multiturn,
             system_instruction=options.system_instruction,
         ),
-        description=_loaded(config.description, options),
+        description=loaded(config.description, allow_code=options.allow_code),
         gen_prefix=config.gen_prefix,
         target_delimiter=config.target_delimiter,
         fewshot_delimiter=config.fewshot_delimiter,
@@ -197,22 +187,4 @@ def _scoring(config: TaskConfig, fields: Fields, split: Split, options: PromptOp
         targets = isinstance(fields.doc_to_target(doc), list)
     except TemplateError as error:
         raise TemplateError(f"task {config.task}, first row of split {split.name!r}: {error}") from error
-    metrics = tuple(
-        MetricSpec(
-            metric=_loaded(entry.metric, options),
-            aggregation=_loaded(entry.aggregation, options),
-            higher_is_better=entry.higher_is_better,
-            hf_evaluate=entry.hf_evaluate,
-            params=_loaded(entry.params, options),
-        )
-        for entry in config.metric_list or ()
-    )
-    return ScoringPlan(
-        output_type=config.output_type,
-        metrics=metrics,
-        scorers=tuple(ScorerSpec(entry.name, _loaded(entry.params, options)) for entry in config.scorers),
-        process_results=_loaded(config.process_results, options),
-        target_delimiter=config.target_delimiter,
-        multiple_inputs=inputs,
-        multiple_targets=targets,
-    )
+    return scoring_plan(config, allow_code=options.allow_code, multiple_inputs=inputs, multiple_targets=targets)
