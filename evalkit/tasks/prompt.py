@@ -192,12 +192,12 @@ def _example(shots: Shots, row: Doc, multiple_inputs: bool) -> list[Turn]:
 
 def _answer(choices: Sequence[str] | None, target: Any) -> str | None:
     """The answer that an example shows: the chosen text, the first of several, or the target itself."""
-    if isinstance(target, int) and choices:
-        return _pick(choices, target)
     if isinstance(target, list | tuple):
         target = target[0] if target else None
     elif target == "":
         return None
+    if isinstance(target, int) and choices:
+        return _pick(choices, target)
     return None if target is None else str(target)
 
 

@@ -44,14 +44,19 @@ def compiled(text: str) -> Render:
 
     from jinja2 import TemplateSyntaxError
 
+    environment = _environment()
     try:
-        template = _environment().from_string(text)
+        template = environment.from_string(text)
     except TemplateSyntaxError as error:
         raise TemplateError(f"template {shortened(text)}, line {error.lineno}: {error.message}") from None
 
+    known = dict(template.globals)
+
     def render(doc: Mapping[str, Any]) -> str:
         try:
-            return template.render(doc)
+            # What Template.render does, with the globals merged by one dict display: four times faster on small templates.
+            context = environment.context_class(environment, {**known, **doc}, template.name, template.blocks)
+            return "".join(template.root_render_func(context))
         except Exception as error:  # templates call methods of the data: anything can be raised, and is the data's fault
             raise TemplateError(f"template {shortened(text)}: {_reason(error, doc)}") from error
 
