@@ -172,7 +172,7 @@ def _default_name(prepared: Prepared) -> str:
 class _Watch:
     """Counts answers and keeps the running values; the observer of `execute`."""
 
-    def __init__(self, progress: Progress, live: LiveScores) -> None:
+    def __init__(self, progress: Progress, live: LiveScores | None) -> None:
         self._progress = progress
         self._live = live
         self._done = 0
@@ -181,17 +181,20 @@ class _Watch:
     def answered(self, task: str, response: Response) -> None:
         self._done += 1
         self._errors += response.error is not None
-        self._live.answered(task, response)
-        self._progress.answered(task, self._done, self._errors, self._live.value(task))
+        running = None
+        if self._live is not None:
+            self._live.answered(task, response)
+            running = self._live.value(task)
+        self._progress.answered(task, self._done, self._errors, running)
 
 
 def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Progress, stop: threading.Event) -> Execution:
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
     progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, tasks)), len(store.journal))
-    live = LiveScores(store, list(prepared.tasks))
+    live = None if isinstance(progress, Silent) else LiveScores(store, list(prepared.tasks))
     retry = prepared.options.retry_errors
-    requests = planned(tasks, prepared.model, store, live.planned)
+    requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
     watch = _Watch(progress, live)
     counts = execute(prepared.model, requests, store.journal, stop=stop, observer=watch, retry_errors=retry)
     for role, model in prepared.roles.items():
