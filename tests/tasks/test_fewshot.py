@@ -184,5 +184,7 @@ def test_a_broken_example_names_its_row():
     rows = [{"question": "x", "answer": "y", "choices": ["a"], "label": 9}]
     data = {"test": table(2), "train": ListTable(rows)}
     task = make(choice_config(training_split="train"), data, num_fewshot=1)
-    with pytest.raises(Exception, match=r"task t, sample \w+: few-shot example \(row 0 of train\): answer 9 is not the index"):
+    with pytest.raises(
+        Exception, match=r"task t, sample \w+: few-shot example \(row 0 of train\): answer 9 is not the index"
+    ):
         prompts(task)

@@ -55,7 +55,10 @@ def test_text_prompt_with_prefix():
 def test_chat_prompt_multiturn_is_the_default():
     cfg = config(description="Desc", **FIRST)
     task = make(cfg, num_fewshot=1, apply_chat_template=True, system_instruction="Sys")
-    assert prompts(task, Chat())[0] == "<system>Sys\n\nDesc</><user>Q: train0\nA:</><assistant>a0</><user>Q: q0\nA:</><assistant>"
+    assert (
+        prompts(task, Chat())[0]
+        == "<system>Sys\n\nDesc</><user>Q: train0\nA:</><assistant>a0</><user>Q: q0\nA:</><assistant>"
+    )
 
 
 def test_chat_prompt_single_turn():
