@@ -12,7 +12,7 @@ LAYERS = {
     "types": 0, "errors": 0, "resources": 0,
     "registry": 1, "stats": 1, "cache": 1, "rubric": 1, "prices": 1,
     "tasks": 2, "data": 2, "models": 2, "scorers": 2, "engine": 2, "encoder": 2,
-    "run": 3,
+    "runner": 3,
     "compare": 4, "human": 4, "calibrate": 4,
     "gate": 5, "report": 5,
     "api": 6, "cli": 7, "__main__": 8, "__init__": 8,

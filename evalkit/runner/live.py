@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evalkit.run.records import TaskRecords
-from evalkit.run.score import Scored
-from evalkit.run.store import RunStore
+from evalkit.runner.records import TaskRecords
+from evalkit.runner.score import Scored
+from evalkit.runner.store import RunStore
 from evalkit.scorers.base import MetricInfo, Scorer
 from evalkit.types import Request, Response
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import StoreError
-from evalkit.run.files import write_json
-from evalkit.run.records import TaskRecords
-from evalkit.run.score import score_path
-from evalkit.run.store import RunStore
-from evalkit.run.stored import StoredTask, stored_tasks
+from evalkit.runner.files import write_json
+from evalkit.runner.records import TaskRecords
+from evalkit.runner.score import score_path
+from evalkit.runner.store import RunStore
+from evalkit.runner.stored import StoredTask, stored_tasks
 from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter
 from evalkit.types import Json, Record, Score, Summary

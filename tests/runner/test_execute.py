@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.models.base import Capabilities, Sink, Source
-from evalkit.run.execute import SYSTEMIC_FAILURES, Execution, execute
-from evalkit.run.journal import Journal
+from evalkit.runner.execute import SYSTEMIC_FAILURES, Execution, execute
+from evalkit.runner.journal import Journal
 from evalkit.types import Failure, Request, Response, keyed
 
 
@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, monkey
             raise OSError(28, "No space left on device")
         return int(real(fd, data))
 
-    monkeypatch.setattr("evalkit.run.log.os.write", full)
+    monkeypatch.setattr("evalkit.runner.log.os.write", full)
     with pytest.raises(StoreError, match="No space left on device"):
         go(Scripted(echo), "abcd", tmp_path)
     monkeypatch.undo()

@@ -14,10 +14,10 @@ from typing import IO, Protocol
 
 import numpy as np
 
-from evalkit.run.files import atomic
-from evalkit.run.journal import Journal
-from evalkit.run.records import TaskRecords
-from evalkit.run.store import RunStore, file_name
+from evalkit.runner.files import atomic
+from evalkit.runner.journal import Journal
+from evalkit.runner.records import TaskRecords
+from evalkit.runner.store import RunStore, file_name
 from evalkit.scorers.base import Array, Scorer
 from evalkit.tasks.base import Filter
 from evalkit.types import Json, Record, Request, Score, content_hash, keyed

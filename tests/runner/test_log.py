@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
-from evalkit.run.log import Log
+from evalkit.runner.log import Log
 
 
 def key(i: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.run.score import Facts, Rows
+from evalkit.runner.score import Facts, Rows
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.estimate import Estimate, estimate
 from evalkit.tasks.schema import GroupConfig, GroupMetric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from evalkit.run.store import RunStore
+from evalkit.runner.store import RunStore
 from evalkit.tasks.base import Filter, texts
 from evalkit.types import Record
 

@@ -11,8 +11,8 @@ import evalkit.data.load as tables
 from evalkit.errors import ConfigError, ScorerError, nearest
 from evalkit.models.base import Model
 from evalkit.models.registry import load_model
-from evalkit.run.options import RunOptions
-from evalkit.run.plan import check_capabilities
+from evalkit.runner.options import RunOptions
+from evalkit.runner.plan import check_capabilities
 from evalkit.scorers.base import Scorer, ScorerSpec
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter, Task

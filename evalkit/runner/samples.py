@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.run.log import Log
+from evalkit.runner.log import Log
 from evalkit.types import Message, Prompt, Request, Sample, content_hash
 
 

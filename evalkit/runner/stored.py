@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.run.store import RunStore
+from evalkit.runner.store import RunStore
 from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter

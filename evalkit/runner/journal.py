@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from evalkit.run.log import SEGMENT_BYTES, Log
+from evalkit.runner.log import SEGMENT_BYTES, Log
 from evalkit.types import EMPTY, Failure, Response
 
 _DEFAULTS = {f.name: f.default for f in fields(Response) if f.name not in ("key", "error", "extra")}

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.errors import ConfigError
-from evalkit.run.environment import environment, installed
-from evalkit.run.execute import Execution, execute, stop_on_signals
-from evalkit.run.live import LiveScores
-from evalkit.run.options import redact_command
-from evalkit.run.plan import planned
-from evalkit.run.prepare import Prepared
-from evalkit.run.run import Run, write_summaries
-from evalkit.run.score import Facts, Scored, score_task, scorer_requests
-from evalkit.run.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
-from evalkit.run.stored import task_entry
-from evalkit.run.summarise import summarise, summarise_group
+from evalkit.runner.environment import environment, installed
+from evalkit.runner.execute import Execution, execute, stop_on_signals
+from evalkit.runner.live import LiveScores
+from evalkit.runner.options import redact_command
+from evalkit.runner.plan import planned
+from evalkit.runner.prepare import Prepared
+from evalkit.runner.run import Run, write_summaries
+from evalkit.runner.score import Facts, Scored, score_task, scorer_requests
+from evalkit.runner.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
+from evalkit.runner.stored import task_entry
+from evalkit.runner.summarise import summarise, summarise_group
 from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
 from evalkit.types import Json, Request, Response, Summary, content_hash

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.run.samples import SampleLog
+from evalkit.runner.samples import SampleLog
 from evalkit.types import Message, Request, Sample, keyed
 
 

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Protocol
 
 from evalkit.models.base import Model
-from evalkit.run.journal import Journal
-from evalkit.run.store import unwritable
+from evalkit.runner.journal import Journal
+from evalkit.runner.store import unwritable
 from evalkit.types import Request, Response
 
 #: So many failures in a row, with no answer between them, are the endpoint's or the device's fault, not the samples'.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.run.journal import Journal, decode, encode
+from evalkit.runner.journal import Journal, decode, encode
 from evalkit.types import Failure, Response
 
 A, B = "a" * 32, "b" * 32

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from evalkit.errors import ConfigError, StoreError, nearest
-from evalkit.run.files import write_json
-from evalkit.run.journal import Journal
-from evalkit.run.samples import SampleLog
+from evalkit.runner.files import write_json
+from evalkit.runner.journal import Journal
+from evalkit.runner.samples import SampleLog
 from evalkit.types import Json, content_hash
 
 MANIFEST = "run.json"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
 from evalkit.models.base import ChatModel, Model, TokenizingModel
-from evalkit.run.store import RunStore
+from evalkit.runner.store import RunStore
 from evalkit.tasks.base import Task
 from evalkit.types import OutputType, Request, RequestKind, Sample, keyed
 
