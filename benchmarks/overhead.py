@@ -3,7 +3,7 @@
     python benchmarks/overhead.py [--rows 5000] [--lm-eval PYTHON]
 
 Runs whole commands in turn (evalkit, lm-eval, evalkit, ...), three times each, and prints medians and their ratio. Without
-``--lm-eval`` the peer is installed into ``build/lm-eval`` first (PyPI, a few hundred MB). Journal, report and CSVs are on for
+``--lm-eval`` the peer is installed into ``build/lm-eval`` first (PyPI, some hundred MB). Journal, report and CSVs are on for
 evalkit, ``--log_samples`` for lm-eval. Needs a quiet machine; never a test.
 """
 

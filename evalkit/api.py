@@ -9,14 +9,14 @@ from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.report.export import export_all
-from evalkit.run.options import RunOptions
-from evalkit.run.plan import TaskPlan, forecast
-from evalkit.run.prepare import prepare, scorer_spec
-from evalkit.run.run import Run, write_summaries
-from evalkit.run.run import open_run as _open_run
-from evalkit.run.session import Progress, Silent, run_prepared, score_run
-from evalkit.run.store import RunStore, find_run
-from evalkit.run.stored import stored_tasks
+from evalkit.runner.options import RunOptions
+from evalkit.runner.plan import TaskPlan, forecast
+from evalkit.runner.prepare import prepare, scorer_spec
+from evalkit.runner.run import Run, write_summaries
+from evalkit.runner.run import open_run as _open_run
+from evalkit.runner.session import Progress, Silent, run_prepared, score_run
+from evalkit.runner.store import RunStore, find_run
+from evalkit.runner.stored import stored_tasks
 from evalkit.tasks.schema import GroupConfig
 
 __all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]

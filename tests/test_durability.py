@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.run.journal import Journal
-from evalkit.run.log import Log
+from evalkit.runner.journal import Journal
+from evalkit.runner.log import Log
 
 SCRIPT = """
 import sys, time

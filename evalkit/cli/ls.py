@@ -29,7 +29,7 @@ def ls(
         print_json([dict(zip((h.lower() for h in headers), row, strict=True)) for row in shown])
         return
     print_table(headers, shown)
-    say(f"\n{len(shown)} {what}" + (f" of {len(rows)}" if pattern else ""))
+    say(f"\n{len(shown)} of {len(rows)} {what}" if pattern else f"\n{len(rows)} {what}")
 
 
 def _fits(name: str, pattern: str) -> bool:

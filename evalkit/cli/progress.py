@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from evalkit.run.run import Run
-    from evalkit.run.session import Progress
+    from evalkit.runner.run import Run
+    from evalkit.runner.session import Progress
 
 #: Seconds between two lines of a log.
 PERIOD = 10.0

@@ -10,7 +10,7 @@ from evalkit.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from evalkit.api import Run
-    from evalkit.report.base import View
+    from evalkit.report.base import MetricNames, View
 
 
 def show(
@@ -41,16 +41,18 @@ def show(
 
 def _sample(run: Run, wanted: str, task: str | None, json: bool) -> None:
     from evalkit.cli.output import print_json
+    from evalkit.report.base import metric_names
     from evalkit.report.samples import line
 
+    names = metric_names(run)
     views, near = _matches(run, wanted, task)
     if not views:
         raise UsageError(f"run {run.name} has no sample {wanted!r}{nearest(wanted, near)}")
     if json:
-        print_json([line(view) for view in views])
+        print_json([line(view, names) for view in views])
         return
     for view in views:
-        _print_view(view)
+        _print_view(view, names)
 
 
 def _matches(run: Run, wanted: str, task: str | None) -> tuple[Sequence[View], set[str]]:
@@ -68,8 +70,8 @@ def _matches(run: Run, wanted: str, task: str | None) -> tuple[Sequence[View], s
     return by_id or by_position, known
 
 
-def _print_view(view: View) -> None:
-    from evalkit.report.base import status
+def _print_view(view: View, names: MetricNames) -> None:
+    from evalkit.report.base import status, values
     from evalkit.report.numbers import number
     from evalkit.report.samples import answer_text, prompt_text, target_text
 
@@ -92,8 +94,11 @@ def _print_view(view: View) -> None:
             print(f"{number(response.logprob):>12}  {request.continuation!r}{'  (greedy)' if response.is_greedy else ''}")
     _block("answer after the filter", answer_text(record))
     _block("target", target_text(record))
+    for metric, figure in values(view, names).items():
+        print(f"{metric}: {number(figure)}")
     for name, score in view.scores.items():
-        print(f"{name}: {number(score.value) if score.stats is not None else f'unscored ({score.reason})'}")
+        if score.stats is None:
+            print(f"{name}: unscored ({score.reason})")
 
 
 def _block(title: str, text: str) -> None:

@@ -11,7 +11,7 @@ from evalkit.errors import ConfigError, EvalkitError
 
 if TYPE_CHECKING:
     from evalkit.models.base import Model
-    from evalkit.run.prepare import ReadyTask
+    from evalkit.runner.prepare import ReadyTask
     from evalkit.types import Request
 
 
@@ -60,8 +60,8 @@ def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
     from evalkit.cli.output import say
     from evalkit.cli.settings import from_flags
     from evalkit.models.registry import load_model
-    from evalkit.run.options import RunOptions
-    from evalkit.run.prepare import ready_task, select
+    from evalkit.runner.options import RunOptions
+    from evalkit.runner.prepare import ready_task, select
 
     settings = from_flags(given)
     if not settings.get("tasks"):

@@ -70,6 +70,35 @@ def status(view: View) -> Status:
     return "ok"
 
 
+#: Metric names by task, filter and scorer, in the scorer's order.
+MetricNames = Mapping[tuple[str, str, str], list[str]]
+
+
+def metric_names(run: ReportableRun) -> MetricNames:
+    """What each scorer reports, read from the summaries."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for s in run.summary():
+        if s.slice is None:
+            names.setdefault((s.task, s.filter, s.scorer), []).append(s.metric)
+    return names
+
+
+def values(view: View, names: MetricNames) -> dict[str, float | None]:
+    """A record's value of every metric that has one for a single record.
+
+    A scorer of several metrics gives the first as its score's value and the others, by name, in the score's detail.
+    """
+    found: dict[str, float | None] = {}
+    for scorer, score in view.scores.items():
+        first, *others = names.get((view.task, view.filter, scorer)) or [scorer]
+        found[first] = score.value
+        for metric in others:
+            value = score.detail.get(metric)
+            if isinstance(value, int | float):
+                found[metric] = float(value)
+    return found
+
+
 def part(run: ReportableRun, key: str) -> Mapping[str, Any]:
     """A section of the manifest, empty where the run has none."""
     value = run.manifest.get(key)

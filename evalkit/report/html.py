@@ -12,7 +12,7 @@ from evalkit.report.charts import interval_bar
 from evalkit.report.pack import pack
 from evalkit.report.view import anchor, build
 from evalkit.resources import builtin_dir
-from evalkit.run.files import atomic
+from evalkit.runner.files import atomic
 
 
 def render(run: ReportableRun, max_samples: int = 2000) -> str:

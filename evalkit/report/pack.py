@@ -66,6 +66,7 @@ def _choose(run: ReportableRun, limit: int) -> tuple[list[dict[str, Json]], int]
             sizes[s.task] = max(sizes.get(s.task, 0), s.n + s.errors + s.unscored)
             filters.setdefault(s.task, set()).add(s.filter)
     shares = fair_shares({name: size * len(filters[name]) for name, size in sizes.items()}, limit)
+    names = base.metric_names(run)
     kept: dict[str, list[tuple[int, int, int, dict[str, Json]]]] = {}
     serial = count()
     total = 0
@@ -76,16 +77,16 @@ def _choose(run: ReportableRun, limit: int) -> tuple[list[dict[str, Json]], int]
         room = limit if failed else shares.get(view.task, limit)
         rank = -int(content_hash([view.task, view.record.sample.id], 8), 16)
         if len(heap) < room:
-            heapq.heappush(heap, (rank, next(serial), view.record.sample.index, detail(view)))
+            heapq.heappush(heap, (rank, next(serial), view.record.sample.index, detail(view, names)))
         elif heap and rank > heap[0][0]:
-            heapq.heapreplace(heap, (rank, next(serial), view.record.sample.index, detail(view)))
+            heapq.heapreplace(heap, (rank, next(serial), view.record.sample.index, detail(view, names)))
     order = {name: position for position, (name, _) in enumerate(base.outline(run))}
     entries = [entry for heap in kept.values() for entry in heap]
     entries.sort(key=lambda e: (order.get(e[3]["task"], 0), e[2], e[1]))
     return [entry[3] for entry in entries], total
 
 
-def detail(view: View) -> dict[str, Json]:
+def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
     """One record as the report shows it."""
     record, sample = view.record, view.record.sample
     first = record.requests[0].prompt if record.requests else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun
-from evalkit.run.files import atomic
+from evalkit.runner.files import atomic
 from evalkit.types import Json, Summary
 
 _CARRIED = ("id", "config_hash", "fingerprints", "model", "environment", "warnings", "counts", "timing", "created", "ended")

@@ -13,7 +13,7 @@ from typing import IO, Any
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun, View
 from evalkit.report.tables import Rows, csv_file
-from evalkit.run.files import atomic
+from evalkit.runner.files import atomic
 from evalkit.types import Json, Prompt, Record, Request, Response, Score
 
 CSV_COLUMNS = (
@@ -25,24 +25,26 @@ def export_samples(run: ReportableRun) -> list[Path]:
     """Write ``samples.jsonl.gz`` and ``samples.csv``; returns their paths. Memory stays flat."""
     here = base.folder(run)
     paths = [here / "samples.jsonl.gz", here / "samples.csv"]
-    scorers = sorted({s.scorer or s.metric for s in run.summary()})
+    names = base.metric_names(run)
+    metrics = list(dict.fromkeys(metric for found in names.values() for metric in found))
     with ExitStack() as stack:
         lines = stack.enter_context(_gzip(paths[0]))
-        columns = [*CSV_COLUMNS, *(f"score:{name}" for name in scorers), "other_scores"]
+        columns = [*CSV_COLUMNS, *(f"score:{name}" for name in metrics), "other_scores"]
         rows = stack.enter_context(csv_file(paths[1], columns))
         for view in run.records():
-            lines.write(strict.dumps(line(view)) + b"\n")
-            _write_row(rows, view, scorers)
+            lines.write(strict.dumps(line(view, names)) + b"\n")
+            _write_row(rows, view, base.values(view, names), metrics)
     return paths
 
 
-def line(view: View) -> dict[str, Json]:
+def line(view: View, names: base.MetricNames) -> dict[str, Json]:
     """A record in the shape of lm-eval's sample files, with evalkit's ids, status, scores and failures beside."""
     record, sample = view.record, view.record.sample
     target = target_text(record)
     first = record.requests[0].prompt if record.requests else ""
     doc = json.dumps(strict.plain(sample.doc), indent=2, ensure_ascii=False)
     failure = record.failure
+    values = base.values(view, names)
     return {
         "doc_id": sample.index,
         "doc": sample.doc,
@@ -51,11 +53,11 @@ def line(view: View) -> dict[str, Json]:
         "resps": _by_slot(record),
         "filtered_resps": _filtered(record),
         "filter": view.filter,
-        "metrics": list(view.scores),
+        "metrics": list(values),
         "doc_hash": _sha256(doc),
         "prompt_hash": _sha256(prompt_text(first)),
         "target_hash": _sha256(target),
-        **{name: score.value for name, score in view.scores.items()},
+        **values,
         "task": view.task,
         "sample_id": sample.id,
         "status": base.status(view),
@@ -105,10 +107,10 @@ def response_text(record: Record) -> str:
     return next((r.text for r in record.responses if r is not None and r.text is not None), "")
 
 
-def _write_row(rows: Rows, view: View, scorers: list[str]) -> None:
+def _write_row(rows: Rows, view: View, values: dict[str, float | None], metrics: list[str]) -> None:
     record = view.record
     failure = record.failure
-    others = {name: score.value for name, score in view.scores.items() if name not in scorers}
+    others = {name: value for name, value in values.items() if name not in metrics}
     rows.writerow(
         {
             "task": view.task,
@@ -122,7 +124,7 @@ def _write_row(rows: Rows, view: View, scorers: list[str]) -> None:
             "response": response_text(record),
             "error": None if failure is None else f"{failure.kind}: {failure.message}",
             "finish": next((r.finish for r in record.responses if r is not None and r.finish), None),
-            **{f"score:{name}": view.scores[name].value for name in scorers if name in view.scores},
+            **{f"score:{name}": values[name] for name in metrics if name in values},
             "other_scores": others or None,
         }
     )

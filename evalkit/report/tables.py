@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun
 from evalkit.report.numbers import warnings
-from evalkit.run.files import atomic
+from evalkit.runner.files import atomic
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
