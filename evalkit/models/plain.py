@@ -1,0 +1,99 @@
+"""The plain engine: batches by length, one forward pass each, no work shared between prompts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from evalkit.models.engine import Budget, GenerateDone, GenerateJob, ScoreDone, ScoreJob, out_of_memory
+from evalkit.models.generate import generate_batch, group_of
+from evalkit.models.score import rows_of, score_rows
+from evalkit.types import Failure
+
+#: Padded tokens in one forward pass. On CPU more does not make it faster; on a GPU small models are launch-bound.
+_CPU_TOKENS, _GPU_TOKENS = 2048, 32768
+
+
+class PlainEngine:
+    """An `evalkit.models.engine.Engine` over a transformers model (or, to score only, any module from ids to logits).
+
+    ``batch_size`` caps the sequences of a batch. The module is put in eval mode only while it works.
+    """
+
+    def __init__(self, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> None:
+        self._module, self._tokenizer, self._device = module, tokenizer, device
+        self._budget = Budget(_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS, batch_size)
+
+    def score(self, jobs: Sequence[ScoreJob], done: ScoreDone, stop: threading.Event) -> None:
+        rows = rows_of(jobs)
+        lengths = [len(row.tokens) for row in rows]
+        with evaluating(self._module):
+            for start, end in self._budget.pack(lengths):
+                if stop.is_set():
+                    return
+                try:
+                    results = list(score_rows(self._module, rows[start:end], jobs, self._device))
+                except RuntimeError as error:
+                    why = self._no_room(error, end - start, lengths[start])
+                    if why is not None:
+                        for index in rows[start].jobs:
+                            done(index, why)
+                    continue
+                for index, result in results:
+                    done(index, result)
+
+    def generate(self, jobs: Sequence[GenerateJob], done: GenerateDone, stop: threading.Event) -> None:
+        groups: dict[str, list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault(group_of(job), []).append(index)
+        with evaluating(self._module):
+            for members in groups.values():
+                self._generate_group(jobs, members, done, stop)
+
+    def _generate_group(
+        self, jobs: Sequence[GenerateJob], members: list[int], done: GenerateDone, stop: threading.Event
+    ) -> None:
+        members = sorted(members, key=lambda index: (-len(jobs[index].prompt), tuple(jobs[index].prompt)))
+        lengths = [len(jobs[index].prompt) + jobs[index].max_tokens for index in members]
+        for start, end in self._budget.pack(lengths):
+            if stop.is_set():
+                return
+            batch = members[start:end]
+            try:
+                results = generate_batch(self._module, self._tokenizer, [jobs[i] for i in batch], self._device, stop)
+            except RuntimeError as error:
+                why = self._no_room(error, len(batch), lengths[start])
+                if why:
+                    done(batch[0], why)
+                continue
+            for index, result in zip(batch, results or (), strict=results is not None):
+                done(index, result)
+
+    def _no_room(self, error: RuntimeError, rows: int, length: int) -> Failure | None:
+        """None where the batch will come again smaller; a failure where one sequence alone does not fit."""
+        if not out_of_memory(error):
+            raise error
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if self._budget.shrink(rows, length):
+            return None
+        return Failure("out-of-memory", f"no room on the device for one sequence of {length} tokens", retryable=True)
+
+
+@contextmanager
+def evaluating(module: Any) -> Iterator[None]:
+    """Eval mode and no gradients; every submodule gets its own training mode back."""
+    import torch
+
+    modes = [(part, part.training) for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
