@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 from evalkit.errors import EvalkitError, TaskError
 from evalkit.registry import Registry
-from evalkit.tasks.schema import FilterPipeline, FilterStep, FunctionRef
+from evalkit.tasks.schema import FilterPipeline, FilterStep
+from evalkit.tasks.scoring import loaded
 
 Docs = Sequence[Mapping[str, Any]]
 
@@ -284,8 +285,9 @@ def pipelines(filter_list: Sequence[FilterPipeline] | None, *, allow_code: bool)
 
 
 def _step(pipeline: str, step: FilterStep, allow_code: bool) -> tuple[str, Callable[[], Any]]:
-    target = _loaded(step.function, allow_code) if isinstance(step.function, FunctionRef) else FILTERS.get(step.function)
-    params = {key: _loaded(value, allow_code) for key, value in step.params.items()}
+    name = step.function
+    target = FILTERS.get(name) if isinstance(name, str) else loaded(name, allow_code=allow_code)
+    params = loaded(step.params, allow_code=allow_code)
 
     def make() -> Any:
         return target(**params)
@@ -293,16 +295,8 @@ def _step(pipeline: str, step: FilterStep, allow_code: bool) -> tuple[str, Calla
     try:
         make()
     except (TypeError, ValueError, KeyError, re.error) as error:
-        raise TaskError(f"filter {pipeline!r}, step {str(step.function)!r}: {error}") from error
-    return str(step.function), make
-
-
-def _loaded(value: Any, allow_code: bool) -> Any:
-    if isinstance(value, FunctionRef):
-        from evalkit.tasks.functions import load
-
-        return load(value, allow_code=allow_code)
-    return value
+        raise TaskError(f"filter {pipeline!r}, step {str(name)!r}: {error}") from error
+    return str(name), make
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evalkit.data.base import Table
 from evalkit.errors import CodeRefused, DataError, EvalkitError, TaskError, nearest
 from evalkit.tasks.schema import FunctionRef, TaskConfig
+from evalkit.tasks.scoring import loaded
 from evalkit.tasks.transforms import TRANSFORMS
 
 
@@ -75,7 +76,7 @@ class SplitReader:
         return self._split(name, own)
 
     def _listed(self, samples: list[dict[str, Any]] | FunctionRef) -> Split:
-        rows = self._load(samples)() if isinstance(samples, FunctionRef) else samples
+        rows = loaded(samples, allow_code=self._allow_code)() if isinstance(samples, FunctionRef) else samples
         if not rows:
             raise TaskError(f"task {self._config.task}: fewshot_config.samples is empty")
         table = self._tables.from_rows([dict(row) for row in rows])
@@ -99,17 +100,17 @@ class SplitReader:
             known = list(self._splits)
             hint = nearest(name, known) or f"; splits: {', '.join(known)}"
             raise DataError(f"task {self._config.task}: the data has no split {name!r}{hint}") from None
+        except DataError as error:
+            raise DataError(f"task {self._config.task}: {error}") from error
 
     def _processed(self, name: str, table: Table, process: FunctionRef | str | None) -> Table:
         if process is None:
             return table
-        transform = None if isinstance(process, FunctionRef) else TRANSFORMS.get(process)
-        function = self._load(process) if isinstance(process, FunctionRef) else None
+        function = TRANSFORMS.get(process) if isinstance(process, str) else loaded(process, allow_code=self._allow_code)
         try:
-            if transform is not None:
-                return self._tables.from_rows([row for doc in table for row in transform(doc)])
-            assert function is not None
-            made = function(self._tables.to_hf(table))
+            if isinstance(process, str):
+                return self._tables.from_rows([row for doc in table for row in function(doc)])
+            return _as_table(function(self._tables.to_hf(table)), self._tables)
         except EvalkitError:
             raise
         except Exception as error:  # code of a task folder, or rows that lack what a transform reads
@@ -117,32 +118,23 @@ class SplitReader:
             raise DataError(
                 f"task {self._config.task}, split {name!r}: {process} failed: {type(error).__name__}: {what}"
             ) from error
-        return (
-            self._tables.from_rows([dict(row) for row in made]) if isinstance(made, Sequence) else self._tables.from_hf(made)
-        )
-
-    def _load(self, ref: FunctionRef) -> Callable[..., Any]:
-        from evalkit.tasks.functions import load
-
-        function: Callable[..., Any] = load(ref, allow_code=self._allow_code)
-        return function
 
 
 def custom_splits(config: TaskConfig, tables: TableTools, *, allow_code: bool) -> dict[str, Table]:
     """The splits that a task's ``custom_dataset`` function makes; it is called as lm-eval calls it."""
-    from evalkit.tasks.functions import load
-
     if config.custom_dataset is None:
         raise TaskError(f"task {config.task} has no custom_dataset")
-    function = load(config.custom_dataset, allow_code=allow_code)
+    function = loaded(config.custom_dataset, allow_code=allow_code)
     try:
         made = function(**{**config.metadata, **config.dataset_kwargs})
-    except Exception as error:
+    except Exception as error:  # code of a task folder
         raise DataError(f"task {config.task}: {config.custom_dataset} raised {type(error).__name__}: {error}") from error
-    return {
-        str(name): tables.from_rows([dict(row) for row in split]) if isinstance(split, Sequence) else tables.from_hf(split)
-        for name, split in made.items()
-    }
+    return {str(name): _as_table(split, tables) for name, split in made.items()}
+
+
+def _as_table(made: Any, tables: TableTools) -> Table:
+    """What a task folder's function made: a list of rows, or a ``datasets.Dataset``."""
+    return tables.from_rows(made) if isinstance(made, list | tuple) else tables.from_hf(made)
 
 
 def refuse_unsafe(config: TaskConfig, *, allow_code: bool) -> None:

@@ -99,7 +99,7 @@ def test_too_few_examples_is_one_clear_error():
     task = make(config(), {"test": table(3)}, num_fewshot=3)
     with pytest.raises(TaskError, match="3 few-shot examples are asked for and the pool of 3 rows gives 2"):
         prompts(task)
-    with pytest.raises(TaskError, match="unknown few-shot sampler 'frist_n' .did you mean first_n"):
+    with pytest.raises(TaskError, match=r"unknown few-shot sampler 'frist_n' .did you mean first_n"):
         make(config(fewshot_config={"sampler": "frist_n"}), num_fewshot=1)
     with pytest.raises(DataError, match="no split 'dev'"):
         make(config(fewshot_split="dev"), num_fewshot=1)

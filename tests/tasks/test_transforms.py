@@ -71,7 +71,7 @@ def test_a_transform_may_drop_and_multiply_rows():
 
 
 def test_errors_name_the_transform_and_the_column():
-    with pytest.raises(TaskError, match="unknown transform 'helaswag' .did you mean hellaswag"):
+    with pytest.raises(TaskError, match=r"unknown transform 'helaswag' .did you mean hellaswag"):
         make(choice_config(transform="helaswag"))
     with pytest.raises(DataError, match=r"task t, split 'test': hellaswag failed: .*column 'activity_label'"):
         make(choice_config(transform="hellaswag"))
