@@ -139,7 +139,7 @@
     for (const [name, value] of Object.entries(sample.slices)) tags.append(make("span", "tag", name + ": " + value));
     parts.push(tags);
     if (sample.error) parts.push(make("p", "failure", sample.error));
-    if (sample.scores.length) parts.push(make("h4", "", "Scores"), scores(sample.scores));
+    if (Object.keys(sample.scores).length) parts.push(make("h4", "", "Scores"), scores(sample.scores), ...remarks(sample.remarks));
     if (sample.choices.length) parts.push(make("h4", "", "Log-likelihoods"), choices(sample.choices));
     for (const [position, output] of sample.outputs.entries()) {
       const facts = [output.tokens && output.tokens + " tokens", output.finish === "length" && "cut at the length limit"].filter(Boolean);
@@ -154,16 +154,17 @@
     $("detail").scrollTop = 0;
   }
 
-  function scores(list) {
+  function scores(values) {
     const box = make("div", "tags");
-    for (const score of list) {
-      const value = score.value === null ? "unscored" + (score.reason ? " (" + score.reason + ")" : "") : Number(score.value.toFixed(4));
-      const tag = make("span", "tag" + (score.value === null ? " unscored" : ""), score.name + " " + value);
-      if (score.detail) tag.title = JSON.stringify(score.detail);
-      box.append(tag);
+    for (const [name, value] of Object.entries(values)) {
+      box.append(make("span", "tag" + (value === null ? " unscored" : ""), name + " " + (value === null ? "unscored" : Number(value.toFixed(4)))));
     }
     return box;
   }
+
+  /** Why a score is missing, or what a scorer noted (a judge's reply, a vote). */
+  const remarks = (notes) =>
+    Object.entries(notes).map(([name, note]) => make("pre", "", name + ": " + (typeof note === "string" ? note : JSON.stringify(note, null, 1))));
 
   function choices(list) {
     const table = make("table", "choices"), head = make("tr");

@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -37,20 +37,25 @@ app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"evalkit {version('evalkit')}")
+        raise typer.Exit
+
+
 @app.callback()
 def evalkit(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     """Evaluate language models: right numbers, with error bars, fast, and nothing ever lost.
 
     Exit codes: 0 done, 2 bad input, 5 incomplete (run the same command again to resume), 70 internal error,
     130 interrupted. Every option can come from the environment, as EVALKIT_ and its name.
     """
-    if version:
-        from importlib.metadata import version as installed
-
-        print(f"evalkit {installed('evalkit')}")
-        raise typer.Exit
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -110,7 +110,7 @@ class Settings(BaseModel):
     limit: Annotated[int | float | None, BeforeValidator(_limit)] = None
     samples: Annotated[dict[str, list[str | int]] | None, BeforeValidator(_samples)] = None
     seed: int = 1234
-    batch_size: Annotated[int | None, BeforeValidator(_batch), Field(ge=1)] = None
+    batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_batch)] = None
     device: str | None = None
     apply_chat_template: bool = False
     system_instruction: str | None = None

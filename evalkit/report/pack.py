@@ -108,15 +108,12 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
             if r is not None and r.text is not None
         ],
         "error": None if failure is None else f"{failure.kind}: {failure.message}",
-        "scores": [
-            {
-                "name": name,
-                "value": s.value,
-                "reason": s.reason if s.stats is None else None,
-                "detail": dict(s.detail) or None,
-            }
+        "scores": base.values(view, names),
+        "remarks": {
+            name: s.reason if s.stats is None else dict(s.detail)
             for name, s in view.scores.items()
-        ],
+            if s.stats is None or s.detail
+        },
         "slices": dict(sample.slices),
         "doc": _cut(strict.dumps(sample.doc, indent=1).decode()),
     }
