@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import answers, no_answer, references, serves
-from evalkit.scorers.totals import TotalsScorer
+from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.types import Json, Record, Score
 
 #: sacrebleu's class and what sets each metric apart.
@@ -75,12 +75,39 @@ class Corpus(TotalsScorer):
 
     def value(self, totals: Array) -> float:
         """The corpus score of one row of totals."""
-        return float(self.engine._compute_score_from_stats([totals.tolist()]).score)
+        return float(self.finish(totals)[self.name])
 
     def finish(self, totals: Array) -> Mapping[str, Array]:
+        if self.name == "bleu":
+            return {self.name: bleu_scores(totals, self.engine.smooth_method, self.engine.smooth_value)}
         flat = totals.reshape(-1, totals.shape[-1])
-        values = np.array([self.value(row) for row in flat], dtype=np.float64)
-        return {self.name: values.reshape(totals.shape[:-1])}
+        values = [float(self.engine._compute_score_from_stats(row.tolist()).score) for row in flat]
+        return {self.name: np.array(values, dtype=np.float64).reshape(totals.shape[:-1])}
+
+
+def bleu_scores(totals: Array, smoothing: str = "exp", amount: float | None = None) -> Array:
+    """Corpus BLEU (...) from totals (..., 2 + 2 * order): hypothesis and reference length, matches, n-grams by order.
+
+    sacrebleu's formula and smoothings, but for many totals at once and without its rounding of lengths to whole numbers,
+    which fractional weights need. ``amount`` is the value that floor and add-k smoothing add (defaults 0.1 and 1).
+    """
+    order = (totals.shape[-1] - 2) // 2
+    hypothesis, reference = totals[..., 0], totals[..., 1]
+    matches, ngrams = totals[..., 2 : 2 + order], totals[..., 2 + order :]
+    some = (matches > 0).any(axis=-1)
+    if smoothing == "add-k":
+        added = np.where(np.arange(order) > 0, 1.0 if amount is None else amount, 0.0)
+        matches, ngrams = matches + added, ngrams + added
+    none = matches <= 0
+    if smoothing == "exp":
+        smoothed = 0.5 ** np.cumsum(none, axis=-1)
+    else:
+        smoothed = np.full(matches.shape, (0.1 if amount is None else amount) if smoothing == "floor" else 0.0)
+    precisions = ratio(np.where(none, smoothed, matches), ngrams, 0.0)
+    brevity = np.exp(np.minimum(0.0, 1.0 - ratio(reference, hypothesis, np.inf)))
+    with np.errstate(divide="ignore"):
+        score = 100.0 * brevity * np.exp(np.log(precisions).mean(axis=-1))
+    return np.asarray(np.where(some, score, 0.0), dtype=np.float64)
 
 
 @serves("generate_until")

@@ -56,12 +56,12 @@ def bootstrap(
 
 
 def percentile_interval(values: Array, level: float = 0.95) -> tuple[float, float] | None:
-    """The percentile interval of bootstrap replicates; ``None`` where too few are defined or none differs."""
+    """The percentile interval of bootstrap replicates; ``None`` where too few are defined, or it has no width."""
     finite = values[np.isfinite(values)]
-    if len(finite) < 2 or len(finite) < 0.5 * len(values) or finite.min() == finite.max():
+    if len(finite) < 2 or len(finite) < 0.5 * len(values):
         return None
     low, high = np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else None
 
 
 def replicate_stderr(values: Array) -> float | None:
