@@ -115,8 +115,10 @@ class Answerer:
     def room(self, ids: list[int], limit: int) -> tuple[list[int], int, bool]:
         """Prompt tokens that leave room for ``limit`` more, how many were dropped, and whether there is any room."""
         room = self._tokens.max_length - limit
-        excess = max(len(ids) - max(room, 0), 0)
-        return ids[excess:], excess, room > 0
+        if room <= 0:
+            return ids, 0, False
+        excess = max(len(ids) - room, 0)
+        return ids[excess:], excess, True
 
     def _answer_text(self, tokens: list[int]) -> str:
         """Generated tokens as text, without the reasoning before the last end-of-thinking token."""

@@ -193,9 +193,9 @@ class _Watch:
 
     def _hit(self, at: int, tail: str) -> bool:
         job = self._jobs[at]
-        if self._thinking[at] and job.think_end is not None:
+        if job.think_end is not None:
             _, found, tail = tail.rpartition(job.think_end)
-            if not found:
+            self._thinking[at] = self._thinking[at] and not found
+            if self._thinking[at]:
                 return False
-            self._thinking[at] = False
         return any(stop in tail for stop in job.until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,7 +191,9 @@ def _with_adapter(module: Any, tokenizer: Any, adapter: str) -> Any:
         raise ModelError(f"-M peft={adapter}: the folder has no adapter_config.json")
     if len(tokenizer) > module.get_input_embeddings().num_embeddings:
         module.resize_token_embeddings(len(tokenizer))  # an adapter trained with added tokens
-    return PeftModel.from_pretrained(module, str(folder) if folder.is_dir() else adapter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for what it has deprecated
+        return PeftModel.from_pretrained(module, str(folder) if folder.is_dir() else adapter)
 
 
 def _weights_hash(place: _Place, args: Mapping[str, Any], module: Any, commit: str | None) -> Callable[[], str]:
