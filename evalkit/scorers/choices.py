@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.scorers.base import BaseScorer, MetricInfo, ScoringPlan
+from evalkit.scorers.base import BaseScorer, MetricInfo
 from evalkit.scorers.common import gold_indices, no_gold, serves, share
 from evalkit.types import Json, Record, Score
 
@@ -218,9 +218,3 @@ def brier() -> ChoiceProbability:
 def truthfulqa_mc2(labels: str = "mc2_targets.labels") -> TrueMass:
     """Share of the probability mass on true answers (TruthfulQA mc2)."""
     return TrueMass(labels)
-
-
-def needs_unconditional(plan: ScoringPlan) -> bool:
-    """Whether a plan's metrics need the choices' log-likelihoods without context (``acc_mutual_info``)."""
-    wanted = {spec.metric for spec in plan.metrics if isinstance(spec.metric, str)} | {spec.name for spec in plan.scorers}
-    return "acc_mutual_info" in wanted

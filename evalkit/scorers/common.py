@@ -70,8 +70,10 @@ def no_gold(sample: Sample) -> str:
 
 
 def references(sample: Sample) -> tuple[str, ...]:
-    """The reference texts of a sample: its target or targets, an index standing for the choice it names."""
+    """The reference texts of a sample: its target or targets, an index standing for the choice it names; maybe none."""
     target = sample.target
+    if target is None:
+        return ()
     items: Sequence[Any] = target if isinstance(target, tuple | list) else (target,)
     choices = sample.choices
     return tuple(
@@ -92,3 +94,6 @@ def answers(record: Record) -> list[str] | None:
 def no_answer(record: Record) -> str:
     """Why a record without a text answer is unscored."""
     return f"filter {record.filter!r} gave {type(record.answer).__name__}, not text"
+
+
+NO_REFERENCE = "the sample has no reference (no doc_to_target)"

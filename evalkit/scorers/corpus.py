@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, MetricInfo
-from evalkit.scorers.common import answers, no_answer, references, serves
+from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, references, serves
 from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.types import Json, Record, Score
 
@@ -69,6 +69,8 @@ class Corpus(TotalsScorer):
         if given is None:
             return Score.unscored(no_answer(record))
         golds = references(record.sample)
+        if not golds:
+            return Score.unscored(NO_REFERENCE)
         rows = np.array([self.row(answer, golds) for answer in given])
         stats = rows.mean(axis=0)
         return Score(tuple(stats.tolist()), self.value(stats))

@@ -36,7 +36,7 @@ def processed(function: Callable[..., Any], output_type: OutputType) -> Items:
 
 def gold_and_result(record: Record, multiple_targets: bool) -> tuple[Any, Any]:
     """The target and answer that a metric of a generation sees: the target is text (or, with several, a list of text)."""
-    texts = list(references(record.sample))
+    texts = list(references(record.sample)) or [str(None)]  # what lm-eval makes of a missing target
     several = multiple_targets and not record.sample.choices
     return (texts if several or len(texts) > 1 else texts[0]), record.answer
 

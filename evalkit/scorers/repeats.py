@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
-from evalkit.scorers.common import answers, no_answer, references, serves, share, whole
+from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, references, serves, share, whole
 from evalkit.scorers.text import Cleaning
 from evalkit.stats.passk import pass_at_k, pass_hat_k
 from evalkit.types import Json, Record, Score
@@ -93,6 +93,8 @@ class PassAtK(_Extracted):
                 "set repeats and end the filter with take_first_k"
             )
         golds = self.golds(record)
+        if not golds:
+            return Score.unscored(NO_REFERENCE)
         right = sum(self.extract(answer) in golds for answer in given)
         stats = [pass_at_k(n, right, k) for k in self._k]
         if self._all:
@@ -117,9 +119,12 @@ class MajorityVote(_Extracted):
         given = repeated_answers(record)
         if given is None:
             return Score.unscored(no_answer(record))
+        golds = self.golds(record)
+        if not golds:
+            return Score.unscored(NO_REFERENCE)
         votes = Counter(vote for vote in map(self.extract, given) if vote is not None)
         if not votes:
             return Score.unscored("the pattern matches none of the answers")
         (winner, count), *_ = votes.most_common(1)
-        value = float(winner in self.golds(record))
+        value = float(winner in golds)
         return Score((value,), value, detail={"vote": winner, "votes": count, "answers": len(given)})

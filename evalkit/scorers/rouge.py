@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
-from evalkit.scorers.common import answers, no_answer, references, serves, share
+from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, references, serves, share
 from evalkit.types import Json, Record, Score
 
 
@@ -40,13 +40,16 @@ class Rouge(BaseScorer):
         return RougeScorer(list(self._types), use_stemmer=self._stem)
 
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record, state) for record in records]
+        engine = state or self.prepare(())
+        return [self._one(record, engine) for record in records]
 
     def _one(self, record: Record, rouge: Any) -> Score:
         texts = answers(record)
         if texts is None:
             return Score.unscored(no_answer(record))
         expected = references(record.sample)
+        if not expected:
+            return Score.unscored(NO_REFERENCE)
         found = [rouge.score_multi(expected, text) for text in texts]
         stats = tuple(float(sum(f[kind].fmeasure for f in found) / len(found)) for kind in self._types)
         return Score(stats, stats[0])

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
-from evalkit.scorers.common import answers, no_answer, references, serves, share
+from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, references, serves, share
 from evalkit.types import Json, Record, Score
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -89,6 +89,8 @@ class Compared(BaseScorer):
         if given is None:
             return Score.unscored(no_answer(record))
         golds = references(record.sample)
+        if not golds:
+            return Score.unscored(NO_REFERENCE)
         values = [max(self._compare(answer, gold) for gold in golds) for answer in given]
         value = sum(values) / len(values)
         return Score((value,), value, detail={"answers": values} if len(values) > 1 else {})

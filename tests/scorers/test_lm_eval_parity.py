@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from scorer_records import choice_record, estimates, likelihood_record, rolling_record, text_record
 
-from evalkit.scorers.base import MetricSpec, ScoringPlan
+from evalkit.scorers.base import MetricSpec, ScorerSpec, ScoringPlan
 from evalkit.scorers.registry import build_scorers
 from evalkit.types import OutputType, Record
 
@@ -139,3 +139,35 @@ def test_median_takes_the_upper_element() -> None:
     value, stderr = FIGURES["agg"]["median"]
     assert found.value == value
     assert found.stderr == pytest.approx(stderr, rel=0.03)
+
+
+def test_truthfulqa_generation() -> None:
+    r = random.Random(9)
+    words = "the sky is blue and water wet when rain falls on green hills .".split()  # noqa: SIM905
+
+    def text() -> str:
+        return " ".join(r.choice(words) for _ in range(r.randrange(4, 10))) + "."
+
+    records = []
+    for _ in range(30):
+        doc = {"correct_answers": [text() for _ in range(3)], "incorrect_answers": [text() for _ in range(2)]}
+        records.append(text_record(text(), None, doc=doc))
+    (scorer,) = build_scorers(ScoringPlan("generate_until", scorers=(ScorerSpec("truthfulqa_gen"),)))
+    found = {name: e.value for name, e in estimates(scorer, records).items()}
+    assert found == pytest.approx(
+        {
+            "bleu_max": 11.144956619730513,
+            "bleu_acc": 0.5333333333333333,
+            "bleu_diff": 0.43385571035616005,
+            "rouge1_max": 44.94954392013214,
+            "rouge1_acc": 0.5666666666666667,
+            "rouge1_diff": 6.019271033976918,
+            "rouge2_max": 10.895983645983645,
+            "rouge2_acc": 0.4,
+            "rouge2_diff": 3.60954785954786,
+            "rougeL_max": 36.33939535410124,
+            "rougeL_acc": 0.43333333333333335,
+            "rougeL_diff": 3.081570934512111,
+        },
+        abs=1e-6,
+    )

@@ -36,7 +36,8 @@ def choice_records(n: int, choices: int = 3, seed: int = 0) -> list[Record]:
 def text_records(n: int, seed: int = 0) -> list[Record]:
     r = random.Random(seed)
     words = ["alpha", "beta", "gamma ray", "delta 4"]
-    return [text_record(r.choice(words), r.choice(words), words, index=i) for i in range(n)]
+    doc = {"pattern": "[a-z]+", "correct_answers": words[:2], "incorrect_answers": words[2:]}
+    return [text_record(r.choice(words), r.choice(words), words, doc, index=i) for i in range(n)]
 
 
 RECORDS: dict[OutputType, Any] = {
