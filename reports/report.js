@@ -5,7 +5,7 @@
   const ROW = 34; // height of a row in pixels, as in report.css
   const SYMBOL = { right: "✓", wrong: "✗", part: "◐", error: "!", unscored: "?", missing: "…" };
   const WORD = { right: "right", wrong: "wrong", part: "in between", error: "failed", unscored: "unscored", missing: "not answered" };
-  const COLUMNS = [["verdict", ""], ["task", "Task"], ["question", "Prompt (its end)"], ["answer", "Answer"], ["target", "Target"]];
+  const COLUMNS = [["verdict", ""], ["task", "Task"], ["question", "Prompt"], ["answer", "Answer"], ["target", "Target"]];
 
   /** @param {string} id */
   const $ = (id) => document.getElementById(id);

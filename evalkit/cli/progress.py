@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Seconds between two lines of a log.
 PERIOD = 10.0
 
+#: Answers before a rate is worth showing: the first ones wait for a model to warm up.
+_ENOUGH = 10
+
 
 @contextmanager
 def shown() -> Iterator[Progress]:
@@ -54,11 +57,11 @@ class Lines:
         rate = done / (now - self._began)
         total = max(self._requests, self._resumed + done)
         parts = [
-            f"{count(self._resumed + done)} of about {count(total)} requests ({(self._resumed + done) / max(1, total):.0%})",
-            f"{rate:.1f}/s",
-            f"about {duration((total - self._resumed - done) / rate)} left",
-            counted(errors, "error"),
+            f"{count(self._resumed + done)} of about {count(total)} requests ({(self._resumed + done) / max(1, total):.0%})"
         ]
+        if done >= _ENOUGH:
+            parts += [f"{rate:.1f}/s", f"about {duration((total - self._resumed - done) / rate)} left"]
+        parts.append(counted(errors, "error"))
         if running is not None:
             parts.append(f"{task} {running[0]} {running[1]:.3f} so far")
         say("evalkit: " + ", ".join(parts))

@@ -80,7 +80,7 @@ def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     from evalkit import api
     from evalkit.cli.settings import Settings
 
-    stored = api.open_run(name, output_dir=flags.get("output_dir", "runs")).manifest["options"]
+    stored = api.open_run(name, output_dir=flags.get("output_dir", "runs")).manifest["config"]
     if not isinstance(stored["model"], str) or stored["model"].startswith("<"):
         raise ConfigError(f"run {name} was made from Python with {stored['model']}; resume it from there")
     settings = {key: value for key, value in stored.items() if key in Settings.model_fields and value is not None}

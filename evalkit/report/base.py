@@ -123,8 +123,8 @@ def run_id(run: ReportableRun) -> str:
 
 
 def seconds(run: ReportableRun) -> float | None:
-    """Time spent on requests, over all the sessions of a resumed run."""
-    value = part(run, "timing").get("request_seconds")
+    """Time spent, over all the sessions of a resumed run."""
+    value = part(run, "timing").get("seconds")
     return None if value is None else float(value)
 
 
@@ -157,16 +157,16 @@ def outline(run: ReportableRun) -> Iterator[tuple[str, int]]:
 
 def command(run: ReportableRun) -> str:
     """The command line that makes this run again: options of the environment and of a run file are written out."""
-    config = part(run, "options")
+    config = part(run, "config")
     words = ["evalkit", "run"]
     for key, flag in _FLAGS.items():
         value = config.get(key)
         if value in (None, False, "", [], {}, ()) and not (key == "fewshot_as_multiturn" and value is False):
             continue
-        if isinstance(value, Mapping):
-            words += [w for k, v in value.items() for w in (flag, f"{k}={_word(v)}")]
-        elif key == "samples":
+        if key == "samples":
             words += [flag, _word(value)]
+        elif isinstance(value, Mapping):
+            words += [w for k, v in value.items() for w in (flag, f"{k}={_word(v)}")]
         elif isinstance(value, list | tuple):
             joined = [",".join(str(v) for v in value)] if key == "tasks" else [_word(v) for v in value]
             words += [w for v in joined for w in (flag, v)]

@@ -11,7 +11,7 @@ from itertools import count
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun, View
-from evalkit.report.samples import answer_text, prompt_text, target_text
+from evalkit.report.samples import answer_text, target_text
 from evalkit.types import Json, Message, Prompt, Record, content_hash
 
 #: Longer texts are cut in the report; the sample files have them whole.
@@ -97,7 +97,7 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
         "filter": view.filter,
         "status": base.status(view),
         "value": next((s.value for s in view.scores.values()), None),
-        "question": prompt_text(first)[-_SNIPPET * 4 :],
+        "question": _question(first),
         "prompt": _prompt(first),
         "target": _cut(target_text(record)),
         "answer": _cut(answer_text(record)),
@@ -153,10 +153,15 @@ def _cut(text: str | None, *, keep_end: bool = False) -> str:
     return f"{gone}\n{text[-TEXT_LIMIT:]}" if keep_end else f"{text[:TEXT_LIMIT]}\n{gone}"
 
 
+def _question(prompt: Prompt) -> str:
+    """What a prompt asks: its last paragraph, behind instructions and examples; of a chat the last turn."""
+    text = prompt if isinstance(prompt, str) else prompt[-1].content if prompt else ""
+    return text.strip().rpartition("\n\n")[2]
+
+
 def _snippet(text: str) -> str:
-    """One line; of a long prompt its end, which is where the question is."""
     line = " ".join(text.split())
-    return line if len(line) <= _SNIPPET else "…" + line[-_SNIPPET:]
+    return line if len(line) <= _SNIPPET else line[:_SNIPPET] + "…"
 
 
 def _compress(value: Json) -> str:

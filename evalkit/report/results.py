@@ -23,13 +23,13 @@ def results(run: ReportableRun) -> dict[str, Json]:
     members = base.groups(run)
     tables = {name: _metrics(run, name, whole) for name, _ in base.outline(run)}
     tasks = base.part(run, "tasks")
-    model, options, seconds = base.part(run, "model"), base.part(run, "options"), base.seconds(run)
+    model, options, seconds = base.part(run, "model"), base.part(run, "config"), base.seconds(run)
     groups = {name: tables[name] for name in members if len(tables[name]) > 3}
     document: dict[str, Json] = {
         "results": tables,
         **({"groups": groups} if groups else {}),
         "group_subtasks": {name: children for name, children in members.items()} or {name: [] for name in tasks},
-        "configs": {name: task.get("resolved", {}) for name, task in tasks.items()},
+        "configs": {name: task.get("config", {}) for name, task in tasks.items()},
         "versions": _versions(run),
         "n-shot": {s.task: s.n_shot for s in whole if s.task in tasks},
         "higher_is_better": _directions(whole),

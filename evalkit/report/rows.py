@@ -42,7 +42,14 @@ def table(run: ReportableRun, *, slices: bool = True) -> Iterator[Row]:
         own = [s for s in summaries if s.task == name]
         yield from rows(run, (s for s in own if s.slice is None), depth, "group" if name in members else "task")
         if slices:
-            yield from rows(run, (s for s in own if s.slice is not None), depth + 1, "slice")
+            yield from rows(run, by_slice(own), depth + 1, "slice")
+
+
+def by_slice(summaries: Iterable[Summary]) -> list[Summary]:
+    """The slices' summaries, all metrics of a slice together, slices in order of first mention."""
+    found = [s for s in summaries if s.slice is not None]
+    order = {name: i for i, name in enumerate(dict.fromkeys(s.slice for s in found))}
+    return sorted(found, key=lambda s: order[s.slice])
 
 
 def rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: Kind) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun
 from evalkit.report.numbers import NOTES, count, counted, duration, warnings
-from evalkit.report.rows import Row, rows, table
+from evalkit.report.rows import Row, by_slice, rows, table
 from evalkit.types import Json, Summary
 
 
@@ -22,10 +22,14 @@ class Section:
     about: str
     facts: list[tuple[str, str]]
     rows: list[Row]
-    slices: list[Row]
     pinned: list[tuple[str, str]]
     detail: str
     warned: bool
+
+    @property
+    def headline(self) -> list[Row]:
+        """The first numbers of the whole task, for its title."""
+        return [row for row in self.rows if row.kind == "task"][:3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def build(run: ReportableRun) -> ReportView:
     """The view model of ``run``."""
     summaries = run.summary()
     members = base.groups(run)
-    model = str(base.part(run, "options").get("model") or base.part(run, "model").get("name") or "model")
+    model = str(base.part(run, "config").get("model") or base.part(run, "model").get("name") or "model")
     return ReportView(
         title=f"{model}: evaluation report",
         run=base.run_id(run),
@@ -73,7 +77,7 @@ def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Sec
         "Kind": str(entry.get("output_type") or "").replace("_", " "),
         "Samples": f"{count(entry.get('samples') or 0)} of {count(entry.get('size') or 0)}" if entry.get("samples") else "",
         "Version": str(entry.get("version") or ""),
-        "Data hash": str(entry.get("data_hash") or ""),
+        "Data hash": str(entry.get("data_hash") or "")[:16],
         "Licence": str(config.get("licence") or ""),
     }
     detail = {s.metric if s.filter == "none" else f"{s.metric},{s.filter}": dict(s.detail) for s in whole if s.detail}
@@ -83,8 +87,7 @@ def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Sec
         anchor=anchor(name),
         about=str(config.get("summary") or ""),
         facts=[(k, v) for k, v in described.items() if v],
-        rows=list(rows(run, whole, 0, "task")),
-        slices=list(rows(run, [s for s in own if s.slice is not None], 0, "slice")),
+        rows=[*rows(run, whole, 0, "task"), *rows(run, by_slice(own), 1, "slice")],
         pinned=list(dict.fromkeys((s.metric, s.signature) for s in whole if s.signature)),
         detail=strict.dumps(detail, indent=1).decode() if detail else "",
         warned=any(warnings(s) for s in whole),
@@ -135,7 +138,7 @@ def _names(run: ReportableRun, tasks: list[str], limit: int = 12) -> str:
 
 
 def _environment(run: ReportableRun) -> list[tuple[str, str]]:
-    out: list[tuple[str, str]] = []
+    found: dict[str, str] = {}
     surroundings = base.part(run, "environment")
     packages = surroundings.get("packages") or {}
     rest = {k: v for k, v in surroundings.items() if k != "packages"}
@@ -143,8 +146,8 @@ def _environment(run: ReportableRun) -> list[tuple[str, str]]:
         for key, value in part.items():
             if value not in (None, "", {}, []):
                 text = value if isinstance(value, str) else strict.dumps(value).decode()
-                out.append((str(key).replace("_", " "), text if len(text) <= 300 else text[:300] + " …"))
-    return out
+                found.setdefault(str(key).replace("_", " "), text if len(text) <= 300 else text[:300] + " …")
+    return list(found.items())
 
 
 def anchor(task: str) -> str:

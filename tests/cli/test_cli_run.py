@@ -98,7 +98,7 @@ def test_a_missing_run_file_is_said(api, evalkit):
 
 
 def test_resuming_by_name_takes_the_settings_of_the_run(api, evalkit):
-    api.run_made.manifest["options"]["model_args"] = {"dtype": "float32"}
+    api.run_made.manifest["config"]["model_args"] = {"dtype": "float32"}
     assert evalkit("run", "--resume", "latest").code == 0
     o = api.options
     assert (o.model, list(o.tasks), o.resume, o.limit) == ("demo/smollm2", ["science", "sums", "prose"], "latest", 100)

@@ -100,14 +100,14 @@ def manifest() -> dict[str, Any]:
     def task(name: str, kind: str, samples: int, **definition: Any) -> dict[str, Any]:
         return {
             "alias": name, "version": "1.0", "output_type": kind, "num_fewshot": 0, "samples": samples, "size": samples * 2,
-            "hash": "cd34", "data_hash": "ab12", "resolved": definition, "definition": definition,
+            "hash": "cd34", "data_hash": "ab12", "config": definition, "definition": definition,
         }  # fmt: skip
 
     return {
         "id": "20261122T044839Z_smollm2_1f0c93ab",
         "created": "2026-11-22T04:48:39+00:00",
         "config_hash": "1f0c93ab",
-        "options": {
+        "config": {
             "model": "demo/smollm2", "tasks": ["science", "sums", "prose"],
             "model_args": {"dtype": "float32", "api_key": "***"},
             "limit": 100, "seed": 1234, "batch_size": None, "apply_chat_template": False, "gen_kwargs": {"temperature": 0},
@@ -124,7 +124,7 @@ def manifest() -> dict[str, Any]:
         },
         "groups": [{"group": "science", "group_alias": "Science", "children": ["metals", "planets"], "metadata": {}}],
         "counts": {"asked": 419, "answers": 418, "failures": 1},
-        "timing": {"request_seconds": 83.2},
+        "timing": {"seconds": 83.2, "request_seconds": 80.1},
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import shlex
 import tracemalloc
 
 import pandas as pd
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import StoreError
 from evalkit.report import strict
+from evalkit.report.base import command
 from evalkit.report.export import export_all, export_results, export_samples, export_summary
 from evalkit.report.tables import cell, csv_file, escape, unescape
 
@@ -68,6 +70,20 @@ def test_results_json_carries_every_summary_and_the_command(tmp_path):
     assert own["summaries"][1]["ci"] == [0.63, 0.84]
     assert own["summaries"][7]["stderr"] is None
     assert "-M 'api_key=***'" in own["command"]
+
+
+def test_the_command_to_reproduce_says_everything_that_was_chosen(tmp_path):
+    run = fake_run(tmp_path)
+    run.manifest["config"] |= {
+        "samples": {"sums": [1, 2]},
+        "fewshot_as_multiturn": False,
+        "scorers": ["rouge"],
+    }
+    words = shlex.split(command(run))
+    assert words[:8] == ["evalkit", "run", "--model", "demo/smollm2", "-M", "dtype=float32", "-M", "api_key=***"]
+    assert words[words.index("--samples") + 1] == '{"sums": [1, 2]}'
+    assert words[words.index("--gen-kwargs") + 1] == "temperature=0"
+    assert "--no-fewshot-as-multiturn" in words and "--apply-chat-template" not in words
 
 
 def test_results_are_strict_json_when_a_value_is_not_a_number(tmp_path):

@@ -69,7 +69,7 @@ def test_the_policy_names_exactly_this_style_and_script():
 def test_hostile_text_is_never_markup():
     run = fake_run(None)
     run.summaries.append(Summary(HOSTILE, f"acc{HOSTILE}", 0.5, 3, slice=None, notes=(HOSTILE,), signature=HOSTILE))
-    run.manifest["options"]["model"] = HOSTILE
+    run.manifest["config"]["model"] = HOSTILE
     text = render(run)
     assert "onerror=alert(1)>" not in text
     assert "{{ 7*7 }}" in text, "text is shown as it is, not run as a template"
