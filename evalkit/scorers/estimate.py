@@ -4,7 +4,7 @@
 |---|---|---|
 | mean of right/wrong rows | sd/sqrt(n), clustered CR1 | Wilson on n, or on p(1-p)/SE^2 where clustered or fractional |
 | mean of other rows | the same | t(n-1), or t(clusters-1) |
-| function of totals, up to 20,000 rows | bootstrap by re-weighting | percentile |
+| function of totals, up to 5,000 rows | bootstrap by re-weighting | percentile |
 | function of totals, more rows | delta method | t |
 | anything else | bootstrap (200 replicates for a task folder's function, if it is quick) | percentile |
 """
@@ -26,8 +26,8 @@ from evalkit.stats.intervals import effective_n, t_interval, wilson
 from evalkit.stats.means import Ints, cluster_codes, clustered_stderr, mean, mean_stderr
 from evalkit.stats.resample import bootstrap, linearised_stderr, percentile_interval, replicate_stderr
 
-#: Beyond this many rows the delta method replaces the bootstrap.
-MAX_BOOTSTRAP_ROWS = 20_000
+#: Beyond this many rows (or clusters) the delta method replaces the bootstrap: it then has no noise of its own to add.
+MAX_BOOTSTRAP_ROWS = 5_000
 _CUSTOM_REPLICATES = 200
 _CUSTOM_SECONDS = 0.05
 
@@ -59,6 +59,8 @@ def estimate(
     """
     if isinstance(scorer, ItemScorer):
         part = scorer.part(metric.name)
+        if part.columns.stop > stats.shape[1]:  # learnt from a later filter's records
+            return Estimate(None)
         return estimate(
             part.aggregation, replace(metric, column=0), stats[:, part.columns], clusters, level=level, seed=seed
         )

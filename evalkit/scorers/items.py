@@ -56,7 +56,6 @@ class ItemScorer(BaseScorer):
         self._infos: dict[str, MetricInfo] = {}
         self._seen: set[str] = set()
         self._parameters = dict(parameters or {})
-        self._declared = dict(declared)
         self._parts: dict[str, Part] = {}
         self._lay_out(declared)
 
@@ -84,8 +83,8 @@ class ItemScorer(BaseScorer):
             found = self._try(record)
             if isinstance(found, str):
                 continue
-            names = [*self._declared, *(name for name in found if name not in self._declared)]
-            self._lay_out({n: self._declared.get(n) or self._fallback(n) for n in names})
+            kept = {name: part.aggregation for name, part in self._parts.items()}  # rows of another filter rely on them
+            self._lay_out(kept | {name: self._fallback(name) for name in found if name not in kept})
             return
 
     def _try(self, record: Record) -> Mapping[str, Any] | str:

@@ -165,8 +165,9 @@ def _items(plan: ScoringPlan, spec: MetricSpec) -> Items:
         inner = text.exact_match(**_exact_match_params(spec))
         return lambda record: {name: inner._one(record).value}
     if spec.hf_evaluate or name not in KNOWN:
-        if not spec.hf_evaluate and nearest(name, KNOWN) and not plan.allow_code:
-            raise _unknown(name, plan.output_type)
+        if not spec.hf_evaluate and not plan.allow_code:
+            hub = "; if it is one of the evaluate library, --allow-code loads it"
+            raise ScorerError(f"{_unknown(name, plan.output_type)}{hub}")
         return called(name, hub_metric(name, plan.allow_code), spec.params, several)
     if callable(spec.aggregation) or name in ("bleu", "chrf", "chrf++", "ter"):
         return passed_on(name, several)

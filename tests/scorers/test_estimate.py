@@ -159,11 +159,11 @@ def test_missing_cells_are_left_out() -> None:
 def test_bootstrap_and_delta_method_agree() -> None:
     lls = np.random.default_rng(1).normal(-3, 1, 30_000)
     metric = Perplexity.metrics[0]
-    small = estimate(Perplexity(), metric, column(lls[:15_000]))
+    small = estimate(Perplexity(), metric, column(lls[:5_000]))
     large = estimate(Perplexity(), metric, column(lls))
     assert small.ci_method == "bootstrap" and large.ci_method == "linearised"
     assert large.stderr == pytest.approx(float(np.exp(3.0)) * np.exp(0) / np.sqrt(30_000), rel=0.05)
-    assert small.stderr == pytest.approx((large.stderr or 0) * np.sqrt(2), rel=0.06)
+    assert small.stderr == pytest.approx((large.stderr or 0) * np.sqrt(6), rel=0.06)
 
 
 def test_whole_clusters_are_resampled() -> None:

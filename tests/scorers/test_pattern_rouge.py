@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from evalkit.errors import ScorerError
+from evalkit.scorers.base import ScorerSpec, ScoringPlan
 from evalkit.scorers.pattern import matches_pattern
+from evalkit.scorers.registry import build_scorers
 from evalkit.scorers.rouge import rouge
 from evalkit.types import Record, Sample
 
@@ -73,3 +75,8 @@ def test_rouge_refuses_unknown_types():
         rouge(types=["rouge0"])
     with pytest.raises(ScorerError, match="not nothing"):
         rouge(types=[])
+
+
+def test_both_are_known_by_name():
+    plan = ScoringPlan("generate_until", scorers=(ScorerSpec("rouge", {"types": ["rouge2"]}), ScorerSpec("matches_pattern")))
+    assert [m.name for scorer in build_scorers(plan) for m in scorer.metrics] == ["rouge2", "matches_pattern"]

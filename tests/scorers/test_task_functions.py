@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scorer_records import choice_record, estimates, rolling_record, text_record, values
+from scorer_records import choice_record, estimates, rolling_record, rows, text_record, values
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import MetricSpec, ScoringPlan
+from evalkit.scorers.estimate import estimate
 from evalkit.scorers.registry import build_scorers
 from evalkit.types import OutputType
 
@@ -164,6 +165,11 @@ def test_items_of_the_wrong_shape_are_unscored_with_the_reason() -> None:
     assert score.reason == "m: 'seven' is not a number"
 
 
+def test_numpy_integers_are_targets_too() -> None:
+    (scorer,) = build_scorers(plan("multiple_choice", MetricSpec("acc")))
+    assert values(scorer, [choice_record([-1, -2], np.int64(0))]) == {"acc": 1.0}  # type: ignore[arg-type]
+
+
 def test_signatures_name_the_functions() -> None:
     def process(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
         return {}
@@ -174,3 +180,15 @@ def test_signatures_name_the_functions() -> None:
     (scorer,) = build_scorers(plan("generate_until", MetricSpec("m", agg), process=process))
     assert "m:agg" in scorer.signature() and "process" in scorer.signature()
     assert " at 0x" not in scorer.signature()
+
+
+def test_rows_of_one_filter_keep_their_meaning_when_another_yields_more_metrics() -> None:
+    def process(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
+        return {"a": 1.0} if results[0] == "first" else {"b": 3.0, "a": 2.0}
+
+    (scorer,) = build_scorers(plan("generate_until", MetricSpec("a", "mean"), process=process))
+    first = rows(scorer, [text_record("first", "t")] * 3)
+    second = rows(scorer, [text_record("second", "t")] * 3)
+    by_name = {m.name: m for m in scorer.metrics}
+    assert [estimate(scorer, by_name["a"], stats).value for stats in (first, second)] == [1.0, 2.0]
+    assert [estimate(scorer, by_name["b"], stats).value for stats in (first, second)] == [None, 3.0]
