@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
 RUN = ("run", "--model", "mock/echo", "--tasks", "metals.yaml,written.yaml")
 
 
-def test_a_run_leaves_its_files_and_can_be_shown_and_scored_again(folder, evalkit):
+def test_a_run_leaves_its_files_and_can_be_shown(folder, evalkit):
     done = evalkit(*RUN, "--json")
     assert done.code == 0, done.err
     summaries = json.loads(done.out)["summaries"]
@@ -69,10 +69,15 @@ def test_a_run_leaves_its_files_and_can_be_shown_and_scored_again(folder, evalki
     assert "metals" in (latest / "report.html").read_text()
     shown = evalkit("show", "latest", "--sample", lines[-1]["sample_id"], "--task", "written")
     assert (shown.code, "=Which 29?" in shown.out) == (0, True)
-    again = evalkit("rescore", "latest", "--scorers", "contains", "--json")
-    assert again.code == 0, again.err
-    assert "contains" in {s["scorer"] for s in json.loads(again.out)["summaries"]}
     assert evalkit("report", "latest").code == 0
+
+
+def test_rescore_adds_a_metric_without_the_model(folder, evalkit):
+    assert evalkit("run", "--model", "mock/echo", "--tasks", "written.yaml").code == 0
+    done = evalkit("rescore", "latest", "--scorers", "contains", "--json")
+    assert done.code == 0, done.err
+    assert {s["scorer"] for s in json.loads(done.out)["summaries"]} == {"exact_match", "contains"}
+    assert evalkit("rescore", "latest", "--scorers", "contians").code == 2
 
 
 def test_dry_run_leaves_nothing(folder, evalkit):
