@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from evalkit.resources import builtin_dir
+from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.load import TaskLibrary
 from evalkit.tasks.schema import TaskConfig
+from evalkit.tasks.scoring import scoring_plan
+from evalkit.tasks.transforms import TRANSFORMS
 
 TASKS = builtin_dir("tasks")
 FILES = sorted(path for path in TASKS.rglob("*.jsonl") if "benchmarks" not in path.parts)
@@ -277,3 +280,13 @@ def test_blimp_has_67_paradigms_that_count_alike(library: TaskLibrary) -> None:
 def test_built_in_tasks_need_no_code(library: TaskLibrary) -> None:
     assert not list(TASKS.rglob("*.py"))
     assert not [path for path in TASKS.rglob("*") if path.is_file() and b"!function" in path.read_bytes()]
+
+
+def test_built_in_tasks_name_scorers_and_transforms_that_exist(library: TaskLibrary) -> None:
+    names = [entry.name for entry in library.listing() if entry.kind == "task"]
+    for config in library.resolve(names).tasks:
+        plan = scoring_plan(
+            config, allow_code=False, multiple_inputs=config.task == "winogrande", multiple_targets=config.task == "triviaqa"
+        )
+        assert build_scorers(plan), config.task
+        assert config.transform is None or TRANSFORMS.get(config.transform)
