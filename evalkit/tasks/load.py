@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from evalkit.errors import TaskError, nearest
 from evalkit.resources import builtin_dir
 from evalkit.tasks import index
-from evalkit.tasks.groups import Expander
 from evalkit.tasks.index import TaskEntry, TaskIndex
-from evalkit.tasks.schema import GroupConfig, TaskConfig
-from evalkit.tasks.yamlfile import YamlReader
+
+if TYPE_CHECKING:  # a listing needs neither YAML nor the schema, which take longer to import than 14,000 names to list
+    from evalkit.tasks.groups import Expander
+    from evalkit.tasks.schema import GroupConfig, TaskConfig
+    from evalkit.tasks.yamlfile import YamlReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,12 @@ class TaskLibrary:
     def __init__(self, dirs: Sequence[Path] = (), *, cache: bool = True) -> None:
         self._dirs = [Path(folder) for folder in dirs]
         self._cache = cache
-        self._reader = YamlReader()
+
+    @cached_property
+    def _reader(self) -> YamlReader:
+        from evalkit.tasks.yamlfile import YamlReader
+
+        return YamlReader()
 
     @cached_property
     def _indexes(self) -> list[TaskIndex]:
@@ -70,6 +78,8 @@ class TaskLibrary:
         A folder means every task and group below it. Raises TaskError for an unknown name (with the nearest ones), for a
         definition that is wrong and for Python task classes that are named, or are a member of what is named.
         """
+        from evalkit.tasks.groups import Expander
+
         skipped: list[str] = []
         expander = Expander(self.entries, self._reader)
         for name in names:
@@ -131,10 +141,7 @@ def _package_folders() -> list[Path]:
     folders = []
     for point in entry_points(group="evalkit.tasks"):
         value = point.load()
-        folder = (
-            Path(value.__path__[0] if hasattr(value, "__path__") else str(value.__file__))
-            if isinstance(value, ModuleType)
-            else Path(value)
-        )
-        folders.append(folder.parent if folder.is_file() else folder)
+        if isinstance(value, ModuleType):
+            value = value.__path__[0] if hasattr(value, "__path__") else Path(str(value.__file__)).parent
+        folders.append(Path(value))
     return folders

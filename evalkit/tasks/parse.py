@@ -154,7 +154,7 @@ def _expected(problem: Any) -> str:
         return "a !function"
     if kind.endswith(("_type", "_parsing")) and (word := _EXPECTED.get(kind.split("_")[0])):
         return word
-    return str(problem["msg"])[:1].lower() + str(problem["msg"])[1:]
+    return str(problem["msg"]).removeprefix("Input should be ")
 
 
 def _found(value: Any) -> str:

@@ -223,10 +223,12 @@ def json_schema() -> dict[str, Any]:
     names: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     structure = {"include": names, "tag": names, "task_list": {}}
     keys = {key: _nullable(task["properties"][key]) for key in sorted(TASK_KEYS)}
+    keys["scorers"]["anyOf"][0]["items"] = {"anyOf": [{"type": "string"}, task["properties"]["scorers"]["items"]]}
     later = {key: {"deprecated": True, "description": "A key of lm-eval 0.5: not used"} for key in sorted(LATER_KEYS)}
     member = {"anyOf": [{"type": "string"}, {"type": "object", "anyOf": [{"required": ["task"]}, {"required": ["group"]}]}]}
     own = {key: _nullable(value) for key, value in group["properties"].items() if key in GROUP_KEYS}
-    return {
+    own["aggregate_metric_list"]["anyOf"].append(group["properties"]["aggregate_metric_list"]["items"])
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "evalkit task file",
         "description": "A task, or a group of tasks: lm-eval 0.4's YAML schema and evalkit's own keys.",
@@ -243,6 +245,22 @@ def json_schema() -> dict[str, Any]:
         },
         "$defs": definitions,
     }
+    lenient: dict[str, Any] = _lenient(schema)
+    return lenient
+
+
+def _lenient(schema: Any) -> Any:
+    """As the loader reads it: a number where text is meant is that text, and one text stands for a list of one."""
+    if isinstance(schema, list):
+        return [_lenient(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "string" and "enum" not in schema:
+        return {**schema, "type": ["string", "number"]}
+    lenient = {key: _lenient(value) for key, value in schema.items()}
+    if schema.get("type") == "array" and schema.get("items") == {"type": "string"}:
+        return {"anyOf": [lenient, {"type": "string"}]}
+    return lenient
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

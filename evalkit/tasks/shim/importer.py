@@ -26,8 +26,10 @@ _SHIM = {
     "lm_eval.api.metrics": "evalkit.tasks.shim.metrics",
     "lm_eval.api.registry": "evalkit.tasks.shim.registry",
     "lm_eval.filters.extraction": "evalkit.tasks.shim.filters",
+    "transformers.data.metrics.squad_metrics": "evalkit.tasks.shim.squad",
 }
-_PACKAGES = frozenset({"lm_eval", "lm_eval.api", "lm_eval.filters"})
+#: The packages around them: lm_eval, lm_eval.api, transformers, transformers.data, ...
+_PACKAGES = frozenset(name.rsplit(".", depth)[0] for name in _SHIM for depth in range(1, name.count(".") + 1))
 
 _modules: dict[Path, tuple[str, ModuleType]] = {}
 _folders: dict[Path, ModuleType] = {}
@@ -50,7 +52,7 @@ def module_at(path: Path) -> ModuleType:
         _modules[path] = (name, module)  # before it runs: modules may import each other
         sys.modules[name] = module  # dataclasses and pickle look a class's module up
         try:
-            _run(module, path, path.parent)
+            _run(module, path, source)
         except BaseException:
             del _modules[path], sys.modules[name]
             raise
@@ -67,15 +69,21 @@ def file_of(folder: Path, name: str) -> Path | None:
     """The source file of what `find` would give, without running any; None where it has no file or is not there."""
     if (shim := _SHIM.get(name)) is None and name.startswith("lm_eval.tasks."):
         parts = name.split(".")[2:]
-        root = _task_root(folder, parts[0])
+        root = _task_root(folder, parts)
         return root and _source(root, parts)
     if shim is None and (own := _source(folder, name.split("."))) is not None:
         return own
+    if shim is not None:
+        return Path(__file__).parent / f"{shim.rpartition('.')[2]}.py"
+    top, *below = name.split(".")
     try:
-        spec = importlib.util.find_spec(shim or name)
+        spec = importlib.util.find_spec(top)  # of a dotted name it would run the packages on the way
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    if spec is None or not below:
+        return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    found = (_source(Path(place), below) for place in spec.submodule_search_locations or ())
+    return next((path for path in found if path is not None), None)
 
 
 def _source(folder: Path, parts: Sequence[str]) -> Path | None:
@@ -83,9 +91,9 @@ def _source(folder: Path, parts: Sequence[str]) -> Path | None:
     return next((p for p in (path.with_name(path.name + ".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def _run(module: ModuleType, path: Path, folder: Path) -> None:
-    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _Importer(folder)}
-    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+def _run(module: ModuleType, path: Path, source: bytes) -> None:
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _Importer(path.parent)}
+    exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
 
 
 def _folder_module(folder: Path) -> ModuleType:
@@ -99,7 +107,7 @@ def _folder_module(folder: Path) -> ModuleType:
         if init.is_file() and not _is_task_root(folder):  # in lm-eval's own folder that file is the harness itself
             try:
                 module.__file__ = str(init)
-                _run(module, init, folder)
+                _run(module, init, init.read_bytes())
             except BaseException:
                 del _folders[folder]
                 raise
@@ -115,10 +123,10 @@ def _part(folder: Path, name: str) -> ModuleType | None:
     return None
 
 
-def _lazy(name: str, look_up: Callable[[str], ModuleType | None]) -> ModuleType:
+def _lazy(name: str, look_up: Callable[[str], Any]) -> ModuleType:
     module = ModuleType(name)
 
-    def __getattr__(part: str) -> ModuleType:
+    def __getattr__(part: str) -> Any:
         found = None if part.startswith("__") else look_up(part)
         if found is None:
             raise AttributeError(f"module {name!r} has no attribute {part!r}")
@@ -150,8 +158,11 @@ class _Importer:
         if level:
             base = self.folder if level == 1 else self.folder.parents[level - 2]
             chain = self._walk([_folder_module(base)], parts, name)[-1:]
-        elif parts[0] == "lm_eval":
-            chain = self._lm_eval(name, parts, fromlist or ())
+        elif parts[:2] == ["lm_eval", "tasks"]:
+            root = _task_root(self.folder, [*parts[2:], *(fromlist or ())])
+            chain = None if root is None else self._walk([_shim_package(root, "lm_eval")], parts[1:], name)
+        elif (parts[0] == "lm_eval" and name in _PACKAGES) or any(full in _SHIM for full in (name, *_full(name, fromlist))):
+            chain = self._walk([_shim_package(None, parts[0])], parts[1:], name)
         elif _is_beside(self.folder, parts[0]) and not _is_installed(parts[0]):
             first = _part(self.folder, parts[0])
             assert first is not None, "it is beside"
@@ -162,14 +173,6 @@ class _Importer:
             _inside(chain[-1], part)  # imported here, so that what its code raises is seen
         return chain[-1] if fromlist else chain[0]
 
-    def _lm_eval(self, name: str, parts: list[str], fromlist: Sequence[str]) -> list[ModuleType] | None:
-        """The modules along ``name``; None where neither the shim nor the folder has it."""
-        below = [*parts[2:], *fromlist]
-        if parts[1:2] == ["tasks"]:
-            root = _task_root(self.folder, below[0]) if below else None
-            return None if root is None else self._walk([_lm_eval_package(root)], parts[1:], name)
-        return self._walk([_lm_eval_package(None)], parts[1:], name) if name in _PACKAGES or name in _SHIM else None
-
     def _walk(self, chain: list[ModuleType], parts: Sequence[str], name: str) -> list[ModuleType]:
         for part in parts:
             if (found := _inside(chain[-1], part)) is None:
@@ -178,26 +181,32 @@ class _Importer:
         return chain
 
 
-@cache
-def _lm_eval_package(root: Path | None, name: str = "lm_eval") -> ModuleType:
-    """The shim as a package; ``root`` is the folder that ``lm_eval.tasks`` means."""
+def _full(package: str, parts: Sequence[str] | None) -> list[str]:
+    return [f"{package}.{part}" for part in parts or ()]
 
-    def look_up(part: str) -> ModuleType | None:
+
+@cache
+def _shim_package(root: Path | None, name: str) -> ModuleType:
+    """A package around the stand-ins; ``root`` is the folder that ``lm_eval.tasks`` means."""
+
+    def look_up(part: str) -> Any:
         full = f"{name}.{part}"
         if full == "lm_eval.tasks":
             return None if root is None else _folder_module(root)
         if full in _SHIM:
             return importlib.import_module(_SHIM[full])
-        return _lm_eval_package(root, full) if full in _PACKAGES else None
+        if full in _PACKAGES:
+            return _shim_package(root, full)
+        return None if name.startswith("lm_eval") else getattr(importlib.import_module(name), part, None)
 
     return _lazy(name, look_up)
 
 
-def _task_root(folder: Path, first: str) -> Path | None:
-    """The folder that ``lm_eval.tasks`` means to files in ``folder``: one of that name above it, else one with ``first``."""
+def _task_root(folder: Path, below: Sequence[str]) -> Path | None:
+    """The folder that ``lm_eval.tasks`` means to files in ``folder``: one so named above it, else one with ``below``."""
     above = [folder, *folder.parents]
     named = next((path for path in above if _is_task_root(path)), None)
-    return named or next((path for path in above if _is_beside(path, first)), None)
+    return named or next((path for path in above if below and _is_beside(path, below[0])), None)
 
 
 def _is_task_root(folder: Path) -> bool:
