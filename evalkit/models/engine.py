@@ -77,6 +77,7 @@ class Budget:
     def __init__(self, tokens: int, rows: int | None) -> None:
         self.tokens = tokens
         self.rows = rows or tokens
+        self._again = False
 
     def pack(self, lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
         """``(start, end)`` of consecutive batches over ``lengths``, which must be descending.

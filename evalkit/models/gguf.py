@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def converted(path: Path, dtype: str = "float32") -> Path:
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         work = Path(tempfile.mkdtemp(dir=target.parent, prefix=target.name, suffix=".part"))
     except OSError as error:
         raise ModelError(f"cannot write the converted weights to {target.parent} ({error}): set EVALKIT_CACHE") from error
@@ -47,6 +49,13 @@ def converted(path: Path, dtype: str = "float32") -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what conversions that were killed more than a day ago left behind."""
+    for part in folder.glob("*.part"):
+        if time.time() - part.stat().st_mtime > 86400:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _publish(work: Path, target: Path) -> None:

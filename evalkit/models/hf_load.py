@@ -48,9 +48,9 @@ def load_checkpoint(name: str, args: Mapping[str, Any], options: ModelOptions) -
     """
     _require_packages()
     device = pick_device(args["device"] or options.device)
-    place = _locate(name, args)
-    kwargs = {**place.kwargs, "trust_remote_code": options.trust_remote_code}
     with quiet(), _one_line(name, args["revision"]):
+        place = _locate(name, args)
+        kwargs = {**place.kwargs, "trust_remote_code": options.trust_remote_code}
         config = _config(place, kwargs)
         tokenizer = _tokenizer(place, args, kwargs)
         module = _module(place, args, kwargs, config, device)
@@ -119,10 +119,9 @@ def _locate(name: str, args: Mapping[str, Any]) -> _Place:
         )
     kwargs = {key: args[key] for key in ("revision", "subfolder") if args[key]}
     if gguf:
-        with quiet(), _one_line(name, args["revision"]):
-            from transformers.utils import cached_file
+        from transformers.utils import cached_file
 
-            file = Path(str(cached_file(name, gguf, **kwargs)))
+        file = Path(str(cached_file(name, gguf, **kwargs)))
         return _Place(name, converted(file, dtype), {}, file)
     return _Place(name, None, kwargs)
 

@@ -12,8 +12,10 @@ from evalkit.models.generate import generate_batch, group_of
 from evalkit.models.score import rows_of, score_rows
 from evalkit.types import Failure
 
-#: Padded tokens in one forward pass. On CPU more does not make it faster; on a GPU small models are launch-bound.
-_CPU_TOKENS, _GPU_TOKENS = 2048, 32768
+#: Padded tokens in one batch, by device. To score, more than this makes no CPU faster, while small models on a GPU are
+#: launch-bound; to generate, a step costs the same for many sequences as for one, so what bounds it is the cache's memory.
+_SCORE_TOKENS = {"cpu": 2048, "gpu": 32768}
+_GENERATE_TOKENS = {"cpu": 8192, "gpu": 65536}
 
 
 class PlainEngine:
@@ -24,19 +26,21 @@ class PlainEngine:
 
     def __init__(self, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> None:
         self._module, self._tokenizer, self._device = module, tokenizer, device
-        self._budget = Budget(_CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS, batch_size)
+        kind = "cpu" if device.type == "cpu" else "gpu"
+        self._to_score = Budget(_SCORE_TOKENS[kind], batch_size)
+        self._to_generate = Budget(_GENERATE_TOKENS[kind], batch_size)
 
     def score(self, jobs: Sequence[ScoreJob], done: ScoreDone, stop: threading.Event) -> None:
         rows = rows_of(jobs)
         lengths = [len(row.tokens) for row in rows]
         with evaluating(self._module):
-            for start, end in self._budget.pack(lengths):
+            for start, end in self._to_score.pack(lengths):
                 if stop.is_set():
                     return
                 try:
                     results = list(score_rows(self._module, rows[start:end], jobs, self._device))
                 except RuntimeError as error:
-                    why = self._no_room(error, end - start, lengths[start])
+                    why = _no_room(error, self._to_score, end - start, lengths[start])
                     if why is not None:
                         for index in rows[start].jobs:
                             done(index, why)
@@ -57,31 +61,32 @@ class PlainEngine:
     ) -> None:
         members = sorted(members, key=lambda index: (-len(jobs[index].prompt), tuple(jobs[index].prompt)))
         lengths = [len(jobs[index].prompt) + jobs[index].max_tokens for index in members]
-        for start, end in self._budget.pack(lengths):
+        for start, end in self._to_generate.pack(lengths):
             if stop.is_set():
                 return
             batch = members[start:end]
             try:
                 results = generate_batch(self._module, self._tokenizer, [jobs[i] for i in batch], self._device, stop)
             except RuntimeError as error:
-                why = self._no_room(error, len(batch), lengths[start])
+                why = _no_room(error, self._to_generate, len(batch), lengths[start])
                 if why:
                     done(batch[0], why)
                 continue
             for index, result in zip(batch, results or (), strict=results is not None):
                 done(index, result)
 
-    def _no_room(self, error: RuntimeError, rows: int, length: int) -> Failure | None:
-        """None where the batch will come again smaller; a failure where one sequence alone does not fit."""
-        if not out_of_memory(error):
-            raise error
-        import torch
 
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self._budget.shrink(rows, length):
-            return None
-        return Failure("out-of-memory", f"no room on the device for one sequence of {length} tokens", retryable=True)
+def _no_room(error: RuntimeError, budget: Budget, rows: int, length: int) -> Failure | None:
+    """None where the batch will come again smaller; a failure where one sequence alone does not fit."""
+    if not out_of_memory(error):
+        raise error
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if budget.shrink(rows, length):
+        return None
+    return Failure("out-of-memory", f"no room on the device for one sequence of {length} tokens", retryable=True)
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from typing import Any
 #: What transformers reports as ``model_max_length`` where the tokenizer names none.
 _UNSET_LENGTH = 10**20
 
+#: Texts tokenised in one call: what comes back beside the ids (offsets, masks) is some 20 times their size.
+_TOGETHER = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -138,11 +141,12 @@ class Tokens:
             done = end
 
     def _fill(self, table: dict[str, list[int]], special: bool | None) -> None:
-        if not table:
-            return
         flags = {} if special is None else {"add_special_tokens": special}
-        encoded = self.tokenizer(list(table), return_attention_mask=False, verbose=False, **flags)["input_ids"]
-        table.update(zip(table, encoded, strict=True))
+        texts = list(table)
+        for start in range(0, len(texts), _TOGETHER):
+            some = texts[start : start + _TOGETHER]
+            encoded = self.tokenizer(some, return_attention_mask=False, verbose=False, **flags)["input_ids"]
+            table.update(zip(some, encoded, strict=True))
 
 
 def _move_blanks(context: str, continuation: str) -> tuple[str, str]:

@@ -108,6 +108,9 @@ def test_what_is_not_gguf_or_cannot_be_cached(tmp_path, gguf_file, asker, monkey
     fake.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="is not a GGUF file"):
         asker.load(f"hf/{fake}")
+    fake.write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(ModelError, match=r"cannot load .*fake.gguf"):
+        asker.load(f"hf/{fake}")
     (tmp_path / "file").touch()
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match="set EVALKIT_CACHE"):
