@@ -122,10 +122,11 @@
     choose(next);
   }
 
-  async function choose(row) {
+  /** Show a sample; the first one of a list is shown unasked and leaves the address alone. */
+  async function choose(row, asked = true) {
     chosen = row;
     draw();
-    writeHash();
+    if (asked) writeHash();
     const sample = await detailOf(row);
     if (row === chosen) show(sample, verdictOf(row));
   }
@@ -200,7 +201,13 @@
 
   function listen() {
     let timer = 0;
-    const changed = () => { chosen = -1; search().then(writeHash); };
+    const changed = async () => {
+      chosen = -1;
+      await search();
+      writeHash();
+      $("rows").scrollTop = 0;
+      if (order.length) choose(order[0], false);
+    };
     $("query").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(changed, 150); });
     for (const id of ["by-task", "by-status"]) $(id).addEventListener("change", changed);
     $("rows").addEventListener("scroll", draw, { passive: true });
@@ -248,7 +255,10 @@
     listen();
     await search();
     const row = wanted === null ? -1 : order.find((r) => index.id[r] === wanted);
-    if (row >= 0) { choose(row); $("rows").scrollTop = order.indexOf(row) * ROW; $("samples").scrollIntoView(); }
+    if (!(row >= 0)) { if (order.length) choose(order[0], false); return; }
+    choose(row);
+    $("rows").scrollTop = order.indexOf(row) * ROW;
+    $("samples").scrollIntoView();
   }
   start();
 })();

@@ -91,7 +91,7 @@ def target_text(record: Record) -> str:
 
 def answer_text(record: Record) -> str:
     """What the model answered: the filtered generation, or the likeliest choice."""
-    if record.answer is not None:
+    if _generated(record):
         return record.answer if isinstance(record.answer, str) else strict.dumps(record.answer).decode()
     results = record.results
     if not results or not record.complete:
@@ -105,6 +105,10 @@ def answer_text(record: Record) -> str:
 def response_text(record: Record) -> str:
     """The first generation, unfiltered."""
     return next((r.text for r in record.responses if r is not None and r.text is not None), "")
+
+
+def _generated(record: Record) -> bool:
+    return record.answer is not None and any(q.kind == "generate" for q in record.requests)
 
 
 def _write_row(rows: Rows, view: View, values: dict[str, float | None], metrics: list[str]) -> None:
@@ -159,7 +163,7 @@ def _answer(request: Request, response: Response | None) -> Json:
 
 
 def _filtered(record: Record) -> list[Json]:
-    if record.answer is not None:
+    if _generated(record):
         return [record.answer]
     return [answers[0] if answers else None for answers in _by_slot(record)]
 

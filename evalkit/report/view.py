@@ -100,7 +100,11 @@ def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str,
     samples = sum(int(t.get("samples") or 0) for t in tasks.values())
     answers = int(base.part(run, "counts").get("answers") or 0)
     return [
-        ("Tasks", count(len(tasks)), counted(groups, "group") if groups else counted(len(summaries), "metric")),
+        (
+            "Tasks",
+            count(len(tasks)),
+            counted(groups, "group") if groups else counted(len({(s.task, s.metric) for s in summaries}), "metric"),
+        ),
         ("Samples", count(samples), counted(answers, "answer")),
         ("Failed requests", count(failed), "left out of the scores" if failed else "none"),
         ("Time", "–" if took is None else duration(took), _date(run.manifest.get("created"))),

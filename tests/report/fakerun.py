@@ -52,7 +52,8 @@ def choice_view(task: str, number: int, *, picked: int = 0, gold: int = 0, error
         responses = (Response("k0", error=Failure("timeout", "no answer in 60 s", retryable=True)), *responses[1:])
     right = float(picked == gold)
     scores = {} if error else {"acc": Score((right,), right, chance=0.25), "acc_norm": Score((right,), right, chance=0.25)}
-    return FakeView(task, "none", Record(sample, requests, responses), scores)
+    answer = None if error else [(r.logprob, r.is_greedy) for r in responses]
+    return FakeView(task, "none", Record(sample, requests, responses, answer=answer), scores)
 
 
 def text_view(

@@ -128,6 +128,7 @@ def test_samples_csv_reads_back_in_pandas(tmp_path):
     assert table[table.task == "metals"]["score:acc"].sum() == 16
     assert table[table.status == "error"]["error"].tolist() == ["timeout: no answer in 60 s"]
     assert "'=HYPERLINK(1)" in table["answer"].tolist()
+    assert table["answer"].tolist()[:2] == ["copper", "iron"]
 
 
 def test_summary_csv_has_a_row_for_every_summary(tmp_path):
