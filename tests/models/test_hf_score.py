@@ -214,3 +214,37 @@ def test_a_number_that_is_none_is_a_failure(tiny, asker):
 
     model = load_model((module, AutoTokenizer.from_pretrained(tiny)))
     assert asker.ask(model, [asker.score("a", " b")])[0].error.kind == "not-finite"
+
+
+def test_what_a_model_does_after_its_output_layer_is_kept(asker):
+    """Gemma 2 caps its logits after the output layer, which sees the scored positions only."""
+    import torch
+    from conftest import tiny_tokenizer
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    from evalkit.models.registry import load_model
+
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer(False)
+    config = Gemma2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        max_position_embeddings=64,
+        final_logit_softcapping=5.0,
+        initializer_range=0.5,
+    )
+    module = Gemma2ForCausalLM(config).eval()
+    model = load_model((module, tokenizer))
+    pairs = [("The cat" + " sat" * n, " on the mat") for n in range(6)]
+    for (context, continuation), response in zip(pairs, asker.ask(model, [asker.score(*p) for p in pairs]), strict=True):
+        ids = tokenizer.encode(context + continuation)
+        with torch.no_grad():
+            rows = torch.log_softmax(module(torch.tensor([ids])).logits[0].double(), -1)
+        first = len(tokenizer.encode(context))
+        assert response.logprob == pytest.approx(sum(float(rows[i - 1, ids[i]]) for i in range(first, len(ids))), abs=1e-5)
