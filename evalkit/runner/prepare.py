@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import evalkit.data.load as tables
+from evalkit.data.base import Table
 from evalkit.errors import ConfigError, ScorerError, nearest
 from evalkit.models.base import Model
 from evalkit.models.registry import load_model
@@ -18,6 +19,7 @@ from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.load import Selection, TaskLibrary
 from evalkit.tasks.schema import GroupConfig, TaskConfig
+from evalkit.tasks.splits import custom_splits
 from evalkit.tasks.task import build
 from evalkit.types import Json, content_hash
 
@@ -89,13 +91,18 @@ def select(options: RunOptions) -> Selection:
 def ready_task(config: TaskConfig, options: RunOptions) -> ReadyTask:
     """One task with its data and scorers."""
     prompt = options.prompt(config.task)
-    splits = tables.load_splits(
-        config.dataset_path,
-        config.dataset_name,
-        config.dataset_kwargs,
-        base=config.source.parent if config.source else None,
-        override=prompt.data,
-    )
+    splits: Mapping[str, Table]
+    if config.custom_dataset is not None and prompt.data is None:
+        splits = custom_splits(config, tables, allow_code=options.allow_code)
+    else:
+        splits = tables.load_splits(
+            config.dataset_path,
+            config.dataset_name,
+            config.dataset_kwargs,
+            base=config.source.parent if config.source else None,
+            override=prompt.data,
+            eval_split=config.test_split or config.validation_split,
+        )
     task = build(config, splits, prompt, tables=tables)
     extra = tuple(scorer_spec(item) for item in options.scorers)
     return ReadyTask(task, config, build_scorers(replace(task.scoring, extra=extra)), extra)

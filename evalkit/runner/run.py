@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ def _group_scores(run: Path, task: str, filter_: str, scorer: Scorer) -> dict[st
 def _score(line: dict[str, Json]) -> Score:
     stats = line["stats"]
     return Score(
-        stats=None if stats is None else tuple(stats),
+        stats=None if stats is None else tuple(math.nan if x is None else x for x in stats),
         value=line["value"],
         reason=line.get("reason"),
         chance=line.get("chance"),

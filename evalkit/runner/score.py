@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,14 +179,17 @@ class _Collector:
         return rows
 
     def _write(self, unit: str, status: str, score: Score) -> None:
-        line: dict[str, Json] = {"unit": unit, "status": status, "value": score.value, "stats": score.stats}
+        stats = None if score.stats is None else [None if math.isnan(x) else x for x in score.stats]
+        line: dict[str, Json] = {"unit": unit, "status": status, "value": score.value, "stats": stats}
         if score.reason:
             line["reason"] = score.reason
         if score.chance is not None:
             line["chance"] = score.chance
         if score.detail:
             line["detail"] = dict(score.detail)
-        self._file.write(json.dumps(line, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass") + b"\n")
+        self._file.write(
+            json.dumps(line, ensure_ascii=False, allow_nan=False, default=str).encode("utf-8", "surrogatepass") + b"\n"
+        )
 
 
 class _Codes:

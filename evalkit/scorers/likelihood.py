@@ -63,15 +63,18 @@ class Perplexity(TotalsScorer):
 _ROLLING = {"word_perplexity": 1, "byte_perplexity": 2, "bits_per_byte": 2}
 
 
+@serves("loglikelihood_rolling")
 class RollingPerplexity(TotalsScorer):
     """Perplexity of whole documents over all words or bytes, and bits per byte.
 
-    Statistics a document: log-likelihood, words, bytes. Long documents weigh more, as in lm-eval.
+    Statistics a document: log-likelihood, words, bytes. Long documents weigh more, as in lm-eval. Words and bytes are
+    those of the scored text, or of ``column`` where the text was made from it (WikiText's page before detokenising).
     """
 
     name = "rolling"
 
-    def __init__(self, metrics: Sequence[str] = tuple(_ROLLING)) -> None:
+    def __init__(self, metrics: Sequence[str] = tuple(_ROLLING), column: str | None = None) -> None:
+        self._column = column
         self.metrics = tuple(
             MetricInfo(name, higher_is_better=False, low=0.0 if name == "bits_per_byte" else 1.0) for name in metrics
         )
@@ -79,7 +82,8 @@ class RollingPerplexity(TotalsScorer):
             self.name = metrics[0]
 
     def parameters(self) -> Mapping[str, Json]:
-        return {} if len(self.metrics) == 1 else {"metrics": ",".join(m.name for m in self.metrics)}
+        parameters: dict[str, Json] = {"column": self._column} if self._column else {}
+        return parameters if len(self.metrics) == 1 else {**parameters, "metrics": ",".join(m.name for m in self.metrics)}
 
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
         return [self._one(record) for record in records]
@@ -88,7 +92,7 @@ class RollingPerplexity(TotalsScorer):
         results = record.results
         if not results:
             return Score.unscored("no log-likelihood")
-        text = references(record.sample)[0]
+        text = str(record.sample.doc.get(self._column, "")) if self._column else references(record.sample)[0]
         size = len(text.encode("utf-8", "surrogatepass"))
         if not size:
             return Score.unscored("the document is empty")

@@ -47,6 +47,7 @@ SCORERS = Registry(
         "pass_at_k": f"{_HERE}.repeats:PassAtK",
         "perplexity": f"{_HERE}.likelihood:perplexity",
         "precision_recall_f1": f"{_HERE}.classification:PrecisionRecallF1",
+        "rolling_perplexity": f"{_HERE}.likelihood:RollingPerplexity",
         "rouge": f"{_HERE}.rouge:rouge",
         "ter": f"{_HERE}.corpus:ter",
         "token_f1": f"{_HERE}.text:token_f1",

@@ -35,6 +35,7 @@ def scoring_plan(
         metrics=metrics,
         scorers=tuple(ScorerSpec(entry.name, loaded(entry.params, allow_code=allow_code)) for entry in config.scorers),
         extra=extra,
+        allow_code=allow_code,
         process_results=loaded(config.process_results, allow_code=allow_code),
         target_delimiter=config.target_delimiter,
         multiple_inputs=multiple_inputs,
