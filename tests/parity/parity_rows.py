@@ -13,7 +13,20 @@ from typing import Any
 Row = dict[str, Any]
 
 NAMES = ["Amira", "Boris", "Chen", "Dilek", "Emeka", "Freya", "Gustavo", "Hana"]
-NOUNS = ["lantern", "orchard", "ferry", "violin", "glacier", "saddle", "teapot", "compass", "meadow", "chisel", "harbour", "quilt"]
+NOUNS = [
+    "lantern",
+    "orchard",
+    "ferry",
+    "violin",
+    "glacier",
+    "saddle",
+    "teapot",
+    "compass",
+    "meadow",
+    "chisel",
+    "harbour",
+    "quilt",
+]
 VERBS = ["repaired", "painted", "borrowed", "measured", "hid", "carried", "sold", "photographed"]
 PLACES = ["in the valley", "near Årjäng", "at the old mill", "on Thursday", "behind the 东门 gate", "for 3.50 dollars"]
 #: What real data holds and templates trip over: template braces, quotes, odd spaces, digits only, other scripts.
@@ -86,7 +99,11 @@ def openbookqa(d: Draw) -> Row:
 
 
 def commonsense_qa(d: Draw) -> Row:
-    return {"question": f"  {d.question()} ", "choices": {"text": d.nouns(5), "label": list("ABCDE")}, "answerKey": d.letter(5)}
+    return {
+        "question": f"  {d.question()} ",
+        "choices": {"text": d.nouns(5), "label": list("ABCDE")},
+        "answerKey": d.letter(5),
+    }
 
 
 def mmlu(d: Draw) -> Row:
@@ -166,7 +183,12 @@ def boolq(d: Draw) -> Row:
 
 def belebele(d: Draw) -> Row:
     options = {f"mc_answer{i + 1}": noun for i, noun in enumerate(d.nouns(4))}
-    return {"flores_passage": d.passage(), "question": f"{d.question()} ", **options, "correct_answer_num": str(d.number(1, 4))}
+    return {
+        "flores_passage": d.passage(),
+        "question": f"{d.question()} ",
+        **options,
+        "correct_answer_num": str(d.number(1, 4)),
+    }
 
 
 def blimp(d: Draw) -> Row:
@@ -182,7 +204,11 @@ def truthfulqa(d: Draw) -> Row:
     labels = [1, *(d.label() for _ in range(d.number(2, 4))), 0]
     choices = [d.sentence() for _ in labels]
     targets = {"choices": choices, "labels": labels}
-    return {"question": d.question(), "mc1_targets": {**targets, "labels": [1] + [0] * (len(labels) - 1)}, "mc2_targets": targets}
+    return {
+        "question": d.question(),
+        "mc1_targets": {**targets, "labels": [1] + [0] * (len(labels) - 1)},
+        "mc2_targets": targets,
+    }
 
 
 def truthfulqa_generation(d: Draw) -> Row:
@@ -309,7 +335,13 @@ def kobest_boolq(d: Draw) -> Row:
 def hellaswag(d: Draw) -> Row:
     endings = [f"{d.clause()[6:]} [note{i}]." for i in range(4)]
     activity = f"{d.noun()} [title] care"
-    return {"activity_label": activity, "ctx_a": d.sentence(), "ctx_b": d.name().lower(), "endings": endings, "label": str(d.label(4))}
+    return {
+        "activity_label": activity,
+        "ctx_a": d.sentence(),
+        "ctx_b": d.name().lower(),
+        "endings": endings,
+        "label": str(d.label(4)),
+    }
 
 
 def winogrande(d: Draw) -> Row:
@@ -319,8 +351,11 @@ def winogrande(d: Draw) -> Row:
 
 
 def wikitext(d: Draw) -> Row:
-    lines = [f" = {d.noun()} = \n", *(f" {d.sentence()[:-1]} , worth {d.number()} @,@ 000 ( about {d.number()} @.@ 5 ) . \n" for _ in range(4))]
-    return {"page": "".join(lines) + " \" quoted words \" and the owner 's N things .\n"}
+    lines = [
+        f" = {d.noun()} = \n",
+        *(f" {d.sentence()[:-1]} , worth {d.number()} @,@ 000 ( about {d.number()} @.@ 5 ) . \n" for _ in range(4)),
+    ]
+    return {"page": "".join(lines) + ' " quoted words " and the owner \'s N things .\n'}
 
 
 def mmlu_pro(d: Draw) -> Row:
@@ -347,7 +382,13 @@ def drop(d: Draw) -> Row:
         "spans": d.nouns(2) if kind == 1 else [],
     }
     validated = {"number": [str(d.number())], "date": [empty], "spans": [[]]}
-    return {"query_id": f"q{d.position}", "passage": d.passage(), "question": d.question(), "answer": answer, "validated_answers": validated}
+    return {
+        "query_id": f"q{d.position}",
+        "passage": d.passage(),
+        "question": d.question(),
+        "answer": answer,
+        "validated_answers": validated,
+    }
 
 
 def copa(d: Draw) -> Row:
@@ -369,7 +410,11 @@ def medqa(d: Draw) -> Row:
 
 
 def agieval(d: Draw) -> Row:
-    return {"query": f"Q: {d.question()}\nA: Among A through D, the answer is", "choices": ["(A)x", "(B)yy", "(C)zzz", "(D)w"], "gold": [d.label(4)]}
+    return {
+        "query": f"Q: {d.question()}\nA: Among A through D, the answer is",
+        "choices": ["(A)x", "(B)yy", "(C)zzz", "(D)w"],
+        "gold": [d.label(4)],
+    }
 
 
 def mathqa(d: Draw) -> Row:
@@ -379,7 +424,11 @@ def mathqa(d: Draw) -> Row:
 
 
 def pubmedqa(d: Draw) -> Row:
-    return {"QUESTION": d.question(), "CONTEXTS": [d.passage(), d.passage(1)], "final_decision": d.pick(["yes", "no", "maybe"])}
+    return {
+        "QUESTION": d.question(),
+        "CONTEXTS": [d.passage(), d.passage(1)],
+        "final_decision": d.pick(["yes", "no", "maybe"]),
+    }
 
 
 def qasper(d: Draw) -> Row:
@@ -417,7 +466,13 @@ def medmcqa(d: Draw) -> Row:
 
 
 def crows_pairs(d: Draw) -> Row:
-    return {"id": d.position, "sent_more": d.sentence(), "sent_less": d.sentence(), "stereo_antistereo": "stereo", "bias_type": "age"}
+    return {
+        "id": d.position,
+        "sent_more": d.sentence(),
+        "sent_less": d.sentence(),
+        "stereo_antistereo": "stereo",
+        "bias_type": "age",
+    }
 
 
 def wsc(d: Draw) -> Row:
@@ -429,7 +484,13 @@ def wsc(d: Draw) -> Row:
 def musr(d: Draw) -> Row:
     names = d.rnd.sample(NAMES, 2)
     answer = d.label()
-    return {"narrative": d.passage(5), "question": d.question(), "choices": str(names), "answer_index": answer, "answer_choice": names[answer]}
+    return {
+        "narrative": d.passage(5),
+        "question": d.question(),
+        "choices": str(names),
+        "answer_index": answer,
+        "answer_choice": names[answer],
+    }
 
 
 def aime(d: Draw) -> Row:
@@ -462,7 +523,12 @@ def careqa(d: Draw) -> Row:
 
 def global_mmlu(d: Draw) -> Row:
     options = dict(zip(("option_a", "option_b", "option_c", "option_d"), d.nouns(4), strict=True))
-    return {"question": f"{d.question()} ", **options, "answer": d.letter(), "subject": "law" if d.position % 4 == 3 else "anatomy"}
+    return {
+        "question": f"{d.question()} ",
+        **options,
+        "answer": d.letter(),
+        "subject": "law" if d.position % 4 == 3 else "anatomy",
+    }
 
 
 def eq_bench(d: Draw) -> Row:

@@ -21,13 +21,20 @@ def read(path: Path) -> Iterator[Row]:
 def shared(task: str, folder: Path) -> dict[str, list[Row]]:
     """The shared copy of a benchmark in its hub columns, by split. ``folder`` holds the data sets."""
     if task.startswith("mmlu_"):
-        return {split: _shared_mmlu(folder / "mmlu" / f"{split}.jsonl.gz", task.removeprefix("mmlu_")) for split in ("dev", "test")}
+        return {
+            split: _shared_mmlu(folder / "mmlu" / f"{split}.jsonl.gz", task.removeprefix("mmlu_"))
+            for split in ("dev", "test")
+        }
     return _SHARED[task](folder)
 
 
 def _shared_mmlu(path: Path, subject: str) -> list[Row]:
     keys = ("question", "subject", "choices")
-    return [{**{key: row[key] for key in keys}, "answer": "ABCD".index(row["answer"])} for row in read(path) if row["subject"] == subject]
+    return [
+        {**{key: row[key] for key in keys}, "answer": "ABCD".index(row["answer"])}
+        for row in read(path)
+        if row["subject"] == subject
+    ]
 
 
 def _shared_arc(folder: Path) -> dict[str, list[Row]]:
@@ -58,7 +65,12 @@ def _shared_gsm8k(folder: Path) -> dict[str, list[Row]]:
 
 
 def _shared_lambada(folder: Path) -> dict[str, list[Row]]:
-    return {"test": [{"text": f"{row['context']} {row['continuation']}"} for row in read(folder / "lambada" / "lambada_openai.jsonl.gz")]}
+    return {
+        "test": [
+            {"text": f"{row['context']} {row['continuation']}"}
+            for row in read(folder / "lambada" / "lambada_openai.jsonl.gz")
+        ]
+    }
 
 
 def _shared_winogrande(folder: Path) -> dict[str, list[Row]]:

@@ -35,7 +35,16 @@ def _fetch(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         folder = Path(work) / "zoo"
-        options = ["--quiet", "--no-deps", "--no-compile", "--disable-pip-version-check", "--retries", "0", "--timeout", "20"]
+        options = [
+            "--quiet",
+            "--no-deps",
+            "--no-compile",
+            "--disable-pip-version-check",
+            "--retries",
+            "0",
+            "--timeout",
+            "20",
+        ]
         command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), f"lm-eval=={LM_EVAL_VERSION}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:

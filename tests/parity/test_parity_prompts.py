@@ -1,4 +1,4 @@
-"""evalkit asks what lm-eval asks: tasks of lm-eval's zoo over the same synthetic rows, prompt by prompt and number by number.
+"""evalkit asks what lm-eval asks: tasks of its zoo over the same synthetic rows, prompt by prompt, number by number.
 
 The goldens were made by lm-eval (make_goldens.py): a short hash of each sample's requests, and every metric and standard
 error that lm-eval computes from made-up answers.
@@ -22,7 +22,7 @@ import evalkit.data.load as tables
 from evalkit.models.base import Capabilities, Sink, Source
 from evalkit.tasks.base import PromptOptions
 from evalkit.tasks.load import TaskLibrary
-from evalkit.tasks.task import build
+from evalkit.tasks.task import PreparedTask, build
 from evalkit.types import Message, Request, Response, Summary
 
 GOLDEN = json.loads((Path(__file__).parent / "goldens" / "prompts.json").read_text("utf-8"))
@@ -53,6 +53,12 @@ def options(setting: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {**named, "compat": "lm-eval", "allow_code": True, **more}
 
 
+def built(library: TaskLibrary, folder: Path, task: str, setting: str) -> PreparedTask:
+    config = library.resolve([str(folder / f"{task}.yaml")]).tasks[0]
+    splits = tables.load_splits(config.dataset_path, config.dataset_name, config.dataset_kwargs, base=folder)
+    return build(config, splits, PromptOptions(**options(SETTINGS[setting])), tables=tables)
+
+
 def asked(request: Request) -> tuple[str, str, Any]:
     what = cases.generation_settings(request.params) if request.kind == "generate" else request.continuation
     assert isinstance(request.prompt, str)
@@ -61,10 +67,8 @@ def asked(request: Request) -> tuple[str, str, Any]:
 
 @pytest.mark.parametrize("task", list(CASES))
 def test_requests_are_those_of_lm_eval(task: str, folder: Path, library: TaskLibrary) -> None:
-    config = library.resolve([str(folder / f"{task}.yaml")]).tasks[0]
     for name in CASES[task].settings:
-        splits = tables.load_splits(config.dataset_path, config.dataset_name, config.dataset_kwargs, base=folder)
-        made = build(config, splits, PromptOptions(**options(SETTINGS[name])), tables=tables)
+        made = built(library, folder, task, name)
         found = []
         for sample in made.samples():
             requests = [request for request in made.requests(sample, Chat()) if request.repeat == 0]
@@ -78,6 +82,9 @@ def test_requests_are_those_of_lm_eval(task: str, folder: Path, library: TaskLib
 class MadeUp:
     """Answers as the model behind the goldens did: from the text alone."""
 
+    def __init__(self, docs: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+        self._docs = docs
+
     name = "made-up"
     fingerprint = "made-up"
     capabilities = Capabilities(frozenset({"loglikelihood", "loglikelihood_rolling", "generate"}), chat=True)
@@ -90,7 +97,9 @@ class MadeUp:
     def answer(self, request: Request) -> Response:
         prompt = str(request.prompt)
         if request.kind == "generate":
-            return Response(request.key, text=cases.fake_answer(prompt, request.repeat))
+            return Response(
+                request.key, text=cases.fake_answer(prompt, self._docs[request.task, request.sample_id], request.repeat)
+            )
         if request.kind == "loglikelihood_rolling":
             return Response(request.key, logprob=cases.fake_rolling(prompt))
         logprob, greedy = cases.fake_loglikelihood(prompt, request.continuation)
@@ -103,15 +112,17 @@ class MadeUp:
         return {}
 
 
-#: Aggregations whose standard error lm-eval draws at random (here from 1,000 resamples); corpus scores from too few to compare.
+#: Aggregations whose standard error lm-eval draws at random, here from 1,000 resamples (of corpus scores from too few).
 BOOTSTRAPPED = {"perplexity": 0.15, "f1": 0.15, "mcc": 0.15, "bleu": None, "chrf": None, "ter": None}
 
 
 @pytest.mark.parametrize("setting", list(SETTINGS))
-def test_metrics_are_those_of_lm_eval(setting: str, folder: Path) -> None:
+def test_metrics_are_those_of_lm_eval(setting: str, folder: Path, library: TaskLibrary) -> None:
     chosen = [case for case in CASES.values() if setting in case.settings and case.scored]
     paths = [str(folder / f"{case.task}.yaml") for case in chosen]
-    run = evalkit.run(paths, MadeUp(), store=False, **options(SETTINGS[setting]))
+    tasks = [built(library, folder, case.task, setting) for case in chosen]
+    docs = {(task.name, sample.id): sample.doc for task in tasks for sample in task.samples()}
+    run = evalkit.run(paths, MadeUp(docs), store=False, **options(SETTINGS[setting]))
     summaries = run.summary()
     wrong = [line for case in chosen for line in differences(case, GOLDEN[case.task][setting]["results"], summaries)]
     assert not wrong, "\n".join(wrong)

@@ -24,7 +24,6 @@ from evalkit.models.gguf import converted
 from evalkit.models.hf_load import load_tokenizer
 from evalkit.models.registry import load_model
 from evalkit.models.tokens import Tokens
-from evalkit.runner.run import Run
 from evalkit.tasks.base import PromptOptions
 from evalkit.tasks.load import TaskLibrary
 from evalkit.tasks.task import build
@@ -65,7 +64,7 @@ def test_answers_and_metrics(name: str, smollm2: Model, golden: dict[str, Any], 
     check_metrics(run, golden[name]["results"])
 
 
-def check_answers(run: Run, expected: dict[str, list[Any]]) -> None:
+def check_answers(run: evalkit.Run, expected: dict[str, list[Any]]) -> None:
     seen = set()
     for view in run.records():
         theirs = expected[str(view.record.sample.index)]
@@ -88,7 +87,7 @@ def compare(response: Response, reference: Any, where: str) -> None:
         assert response.logprob == pytest.approx(reference, abs=2e-3), where
 
 
-def check_metrics(run: Run, expected: dict[str, Any]) -> None:
+def check_metrics(run: evalkit.Run, expected: dict[str, Any]) -> None:
     summaries = {(s.metric, s.filter): s for s in run.summary()}
     for key, value in expected.items():
         metric, _, pipeline = key.partition(",")
