@@ -57,6 +57,7 @@ def dumping_model() -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.docs: dict[int, list[tuple[str, str, Any]]] = defaultdict(list)
+            self.said: dict[tuple[str, int], str] = {}
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
             for request in requests:
@@ -77,7 +78,9 @@ def dumping_model() -> Any:
                     self.docs[request.doc_id].append(
                         ("generate", request.args[0], cases.generation_settings(request.args[1]))
                     )
-                answers.append(cases.fake_answer(request.args[0], request.doc, repeat))
+                # Samples that ask the same get the same answer, the first one's: evalkit asks such a prompt once.
+                made = cases.fake_answer(request.args[0], request.doc, repeat)
+                answers.append(self.said.setdefault((request.args[0], repeat), made))
             return answers
 
         def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
