@@ -191,7 +191,7 @@ CODE = [
     Case("xcopa_it", "xcopa/default_it.yaml", (V, E), rows.copa, True),
     Case("xwinograd_en", "xwinograd/xwinograd_en.yaml", (E,), rows.winogrande, True, ("zero", "few", "chat")),
     Case("mutual", "mutual/mutual.yaml", (T, V), rows.mutual, True),
-    Case("webqs", "webqs/webqs.yaml", (T, E), rows.webqs, True),
+    Case("webqs", "webqs/webqs.yaml", (T, E), rows.webqs, True, ("zero",)),
     Case("crows_pairs_english", "crows_pairs/crows_pairs_english.yaml", (E,), rows.crows_pairs, True),
     Case(
         "leaderboard_musr_murder_mysteries",
@@ -202,7 +202,7 @@ CODE = [
     ),
     Case("aime24", "aime/aime24.yaml", (T,), rows.aime, True),
     Case("paws_en", "paws-x/paws_en.yaml", (T, V, E), rows.pair("sentence1", "sentence2"), True),
-    Case("toxigen", "toxigen/toxigen.yaml", (T, E), rows.toxigen, True),
+    Case("toxigen", "toxigen/toxigen.yaml", (T, E), rows.toxigen, True, ("zero",)),
     Case("groundcocoa", "groundcocoa/groundcocoa.yaml", (V, E), rows.groundcocoa, True),
     Case("arithmetic_2da", "arithmetic/arithmetic_2da.yaml", (V,), rows.arithmetic, True),
     Case("hendrycks_math_algebra", "hendrycks_math/hendrycks_math_algebra.yaml", (T, E), rows.hendrycks_math, True),
