@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from evalkit.errors import TemplateError
 from evalkit.tasks.templates import compiled, render, shortened
 
@@ -110,10 +112,11 @@ def _called(field: str, value: Any, doc: Doc) -> Any:
     if not callable(value):
         raise TemplateError(f"{field} must be text, a number or a function, got {shortened(str(value))}")
     try:
-        return value(doc)
+        found = value(doc)
     except Exception as error:  # a task folder's own function: whatever it raises is reported with the sample
         name = getattr(value, "__name__", str(value))
         raise TemplateError(f"{field}: function {name} raised {type(error).__name__}: {error}") from error
+    return found.item() if isinstance(found, np.generic) else found  # NumPy's numbers are numbers here
 
 
 def _literal_list(template: str, doc: Doc) -> Any:

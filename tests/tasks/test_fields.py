@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from evalkit.errors import TemplateError
@@ -81,6 +82,12 @@ def test_a_failing_function_is_named():
 
     with pytest.raises(TemplateError, match="doc_to_text: function broken raised KeyError"):
         fields(text=broken).doc_to_text(DOC)
+
+
+def test_a_number_of_numpy_is_an_index():
+    found = fields(target=lambda doc: np.int32(doc["label"]), choice="choices").doc_to_target(DOC)
+    assert found == 2
+    assert type(found) is int
 
 
 def test_column_or_template():
