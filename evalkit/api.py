@@ -88,7 +88,7 @@ def rescore(
         fingerprints = dict(store.manifest["fingerprints"])
         for role in {role for task in tasks for scorer in task.scorers for role in scorer.roles} - set(fingerprints):
             raise ScorerError(f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role")
-        groups = [GroupConfig.model_validate(entry["definition"]) for entry in store.manifest["groups"].values()]
+        groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
         write_summaries(store.path, score_run(store, tasks, groups, fingerprints, progress or Silent()))
     finally:
         store.close()

@@ -131,7 +131,7 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "environment": environment(),
         "warnings": list(prepared.warnings),
         "tasks": {ready.name: _task_manifest(ready, prepared) for ready in prepared.tasks},
-        "groups": {group.group: _group_manifest(group) for group in prepared.groups},
+        "groups": [group.model_dump(mode="json") for group in prepared.groups],
     }
 
 
@@ -151,15 +151,6 @@ def _task_manifest(ready: Any, prepared: Prepared) -> dict[str, Json]:
         "tags": list(ready.definition.tags),
         "extra_scorers": [{"name": s.name, "params": dict(s.params)} for s in ready.extra],
         **task_entry(ready.definition, task.scoring),
-    }
-
-
-def _group_manifest(group: GroupConfig) -> dict[str, Json]:
-    return {
-        "alias": group.group_alias or group.group,
-        "version": group.metadata.get("version"),
-        "children": group.children,
-        "definition": group.model_dump(mode="json"),
     }
 
 
