@@ -285,6 +285,7 @@ def _gold(doc: Mapping[str, Any]) -> str:
     """What the document says the answer is, as text; any stable choice will do."""
     for key in (
         "translation",
+        "answer_number",
         "answerKey",
         "cot_content",
         "answer",
@@ -297,7 +298,8 @@ def _gold(doc: Mapping[str, Any]) -> str:
         while isinstance(value, dict | list) and value:
             value = list(value.values())[-1] if isinstance(value, dict) else value[0]
         if value not in (None, "", [], {}):
-            return "ABCD"[value] if isinstance(value, int) and value < 4 else str(value).strip()
+            text = "ABCD"[value] if isinstance(value, int) and value < 4 else str(value)
+            return text.rpartition("####")[2].strip()
     return "yes"
 
 

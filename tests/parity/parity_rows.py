@@ -156,7 +156,8 @@ def bbh(d: Draw) -> Row:
 
 
 def bbh_boolean(d: Draw) -> Row:
-    return {"input": f"not ( {d.pick(['True', 'False'])} ) and True is", "target": d.pick(["True", "False"])}
+    first, second = d.pick(["True", "False"]), f"{d.number()} > {d.number()}"
+    return {"input": f"not ( {first} ) and ( {second} ) is", "target": d.pick(["True", "False"])}
 
 
 def triviaqa(d: Draw) -> Row:

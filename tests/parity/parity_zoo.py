@@ -50,5 +50,8 @@ def _fetch(target: Path) -> None:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
             pytest.skip(f"lm-eval's task folder is not here and cannot be fetched (set EVALKIT_LM_EVAL_ZOO): {reason}")
-        if not target.exists():  # another worker may have been quicker
+        try:
             folder.rename(target)
+        except OSError:  # another worker was quicker
+            if not target.is_dir():
+                raise
