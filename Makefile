@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-all check format bench clean
+.PHONY: help venv demo test test-all check format bench schemas clean
 
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -38,6 +38,9 @@ format: venv     ## let ruff mend what it can
 
 bench: venv      ## speed against peers, printed as ratios
 	$(BIN)/python benchmarks/overhead.py
+
+schemas: venv    ## publish the JSON schemas of the file formats
+	$(BIN)/python docs/make_schemas.py
 
 clean:           ## forget the environment and caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

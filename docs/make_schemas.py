@@ -1,0 +1,29 @@
+"""Write the JSON schemas of evalkit's file formats beside this file, for editors (`make schemas`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evalkit.cli.settings import Settings
+from evalkit.tasks.schema import json_schema
+
+FOLDER = Path(__file__).resolve().parent / "schemas"
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name -> schema."""
+    run_file = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+    return {"task.schema.json": json_schema(), "run-file.schema.json": {**run_file, "title": "evalkit run file"}}
+
+
+def text(schema: dict[str, Any]) -> str:
+    """The schema as it stands in its file."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, schema in schemas().items():
+        (FOLDER / name).write_text(text(schema), encoding="utf-8")
