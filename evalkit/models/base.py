@@ -40,7 +40,6 @@ class ModelOptions:
     batch_size: int | None = None
     device: str | None = None
     trust_remote_code: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ def _params(config: TaskConfig, options: PromptOptions) -> Mapping[str, Any]:
     if config.output_type != "generate_until":
         return EMPTY
     params = generation_params(config.task, config.generation_kwargs, config.fewshot_delimiter, options.generation)
+    if params["do_sample"]:
+        params.setdefault("seed", options.seed)  # part of the request's key: another seed draws another answer
     return MappingProxyType(params)
 
 
