@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from evalkit.runner.plan import TaskPlan, forecast
 from evalkit.runner.prepare import prepare, scorer_spec
 from evalkit.runner.run import Run, write_summaries
 from evalkit.runner.run import open_run as _open_run
+from evalkit.runner.score import scorer_requests
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
 from evalkit.runner.store import RunStore, find_run
-from evalkit.runner.stored import stored_tasks
+from evalkit.runner.stored import StoredTask, stored_tasks
 from evalkit.tasks.schema import GroupConfig
 
 __all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
@@ -83,13 +84,14 @@ def rescore(
     """
     store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
     try:
-        _add_scorers(store, scorers)
-        tasks = stored_tasks(store, store.manifest, allow_code=allow_code)
+        entries = _with_scorers(store.manifest["tasks"], scorers)
+        tasks = stored_tasks(store, {**store.manifest, "tasks": entries}, allow_code=allow_code)
         fingerprints = dict(store.manifest["fingerprints"])
-        for role in {role for task in tasks for scorer in task.scorers for role in scorer.roles} - set(fingerprints):
-            raise ScorerError(f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role")
+        _require_answers(store, tasks, fingerprints)
         groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
-        write_summaries(store.path, score_run(store, tasks, groups, fingerprints, progress or Silent()))
+        summaries = score_run(store, tasks, groups, fingerprints, progress or Silent())
+        store.update(tasks=entries)  # only now: a scorer that does not work must not stay with the run
+        write_summaries(store.path, summaries)
     finally:
         store.close()
     done = Run(store)
@@ -97,14 +99,29 @@ def rescore(
     return done
 
 
-def _add_scorers(store: RunStore, scorers: Sequence[str | Mapping[str, Any]]) -> None:
-    """Note further scorers in the manifest, each once a task."""
+def _with_scorers(tasks: Mapping[str, Any], scorers: Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:
+    """The manifest's tasks with further scorers, each once a task."""
     added = [asdict(scorer_spec(item)) for item in scorers]
-    tasks = store.manifest["tasks"]
-    for entry in tasks.values():
-        known = entry.setdefault("extra_scorers", [])
-        known += [item for item in added if item not in known]
-    store.update(tasks=tasks)
+    entries = {}
+    for name, entry in tasks.items():
+        known = entry.get("extra_scorers", [])
+        entries[name] = {**entry, "extra_scorers": [*known, *(item for item in added if item not in known)]}
+    return entries
+
+
+def _require_answers(store: RunStore, tasks: Sequence[StoredTask], fingerprints: Mapping[str, str]) -> None:
+    """Refuse a scorer that asks models, where the run does not hold a single one of the answers it needs."""
+    for task in tasks:
+        for scorer in task.scorers:
+            for role in set(scorer.roles) - set(fingerprints):
+                raise ScorerError(f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role")
+            only = replace(task, scorers=(scorer,))
+            asked = [q.key for q in scorer_requests(store, [only], fingerprints)] if scorer.roles else []
+            if asked and not any(key in store.journal or store.journal.failed(key) for key in asked):
+                raise ScorerError(
+                    f"{task.name}: {scorer.name} asks a model ({', '.join(scorer.roles)}) what this run did not ask it; rescoring "
+                    "calls no model, so run it anew with this scorer"
+                )
 
 
 def _names(tasks: str | Sequence[str] | None) -> tuple[str, ...]:

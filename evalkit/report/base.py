@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from evalkit.errors import StoreError
+from evalkit.runner.values import MetricNames, metric_names, values
 from evalkit.types import Json, Record, Score, Summary
+
+__all__ = [
+    "MetricNames", "ReportableRun", "Status", "View", "alias", "command", "failures", "folder", "groups", "metric_names",
+    "outline", "part", "run_id", "seconds", "status", "values",
+]  # fmt: skip
 
 Status = Literal["ok", "error", "unscored", "missing"]
 
@@ -68,35 +74,6 @@ def status(view: View) -> Status:
     if view.scores and all(score.stats is None for score in view.scores.values()):
         return "unscored"
     return "ok"
-
-
-#: Metric names by task, filter and scorer, in the scorer's order.
-MetricNames = Mapping[tuple[str, str, str], list[str]]
-
-
-def metric_names(run: ReportableRun) -> MetricNames:
-    """What each scorer reports, read from the summaries."""
-    names: dict[tuple[str, str, str], list[str]] = {}
-    for s in run.summary():
-        if s.slice is None:
-            names.setdefault((s.task, s.filter, s.scorer), []).append(s.metric)
-    return names
-
-
-def values(view: View, names: MetricNames) -> dict[str, float | None]:
-    """A record's value of every metric that has one for a single record.
-
-    A scorer of several metrics gives the first as its score's value and the others, by name, in the score's detail.
-    """
-    found: dict[str, float | None] = {}
-    for scorer, score in view.scores.items():
-        first, *others = names.get((view.task, view.filter, scorer)) or [scorer]
-        found[first] = score.value
-        for metric in others:
-            value = score.detail.get(metric)
-            if isinstance(value, int | float):
-                found[metric] = float(value)
-    return found
 
 
 def part(run: ReportableRun, key: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from evalkit.types import Summary
 NOTES = {
     "at-chance": "cannot be told from chance",
     "saturated": "saturated: too close to the ideal value to rank models",
+    "at-floor": "at the floor: too close to the worst value to rank models",
 }
 
 

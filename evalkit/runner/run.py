@@ -16,6 +16,7 @@ from evalkit.runner.records import TaskRecords
 from evalkit.runner.score import score_path
 from evalkit.runner.store import RunStore
 from evalkit.runner.stored import StoredTask, stored_tasks
+from evalkit.runner.values import metric_names, values
 from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter
 from evalkit.types import Json, Record, Score, Summary
@@ -91,10 +92,11 @@ class Run:
                     yield from self._views(stored, filter_)
 
     def to_pandas(self, task: str | None = None) -> pd.DataFrame:
-        """One row a record and filter: ids, target, answer, status and one column a scorer."""
+        """One row a record and filter: ids, target, answer, status and one column a metric."""
         import pandas as pd
 
-        return pd.DataFrame([_flat(view) for view in self.records(task)])
+        names = metric_names(self)
+        return pd.DataFrame([_flat(view) | values(view, names) for view in self.records(task)])
 
     def _views(self, task: StoredTask, filter_: Filter) -> Iterator[RecordView]:
         by_sample = {s.name: _score_lines(self.path, task.name, filter_.name, s) for s in task.scorers if s.unit == "sample"}
@@ -132,7 +134,7 @@ def _score_lines(run: Path, task: str, filter_: str, scorer: Scorer) -> Iterator
     try:
         with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
             for line in file:
-                yield _score(json.loads(line))
+                yield _score(json.loads(line), scorer)
     except (OSError, EOFError, ValueError) as error:
         raise StoreError(f"{path} is damaged ({error}); evalkit rescore makes it anew") from error
 
@@ -142,23 +144,27 @@ def _group_scores(run: Path, task: str, filter_: str, scorer: Scorer) -> dict[st
     if not path.is_file():
         return {}
     with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
-        return {line["unit"]: _score(line) for line in map(json.loads, file)}
+        return {line["unit"]: _score(line, scorer) for line in map(json.loads, file)}
 
 
-def _score(line: dict[str, Json]) -> Score:
-    stats = line["stats"]
+def _score(line: dict[str, Json], scorer: Scorer) -> Score:
+    """A score from its line; the values of the scorer's further metrics, which the statistics hold, join its detail."""
+    stats, detail = line["stats"], line.get("detail", {})
+    if stats is not None and len(scorer.metrics) > 1:
+        further = {m.name: stats[m.column] for m in scorer.metrics[1:] if m.mean and m.column < len(stats)}
+        detail = {**{name: value for name, value in further.items() if value is not None}, **detail}
     return Score(
         stats=None if stats is None else tuple(math.nan if x is None else x for x in stats),
         value=line["value"],
         reason=line.get("reason"),
         chance=line.get("chance"),
-        detail=line.get("detail", {}),
+        detail=detail,
     )
 
 
 def _flat(view: RecordView) -> dict[str, Any]:
     sample = view.record.sample
-    row: dict[str, Any] = {
+    return {
         "task": view.task,
         "filter": view.filter,
         "id": sample.id,
@@ -168,4 +174,3 @@ def _flat(view: RecordView) -> dict[str, Any]:
         "cluster": sample.cluster,
         **{f"slice.{name}": value for name, value in sample.slices.items()},
     }
-    return row | {name: score.value for name, score in view.scores.items()}

@@ -21,7 +21,7 @@ from evalkit.runner.records import TaskRecords
 from evalkit.runner.store import RunStore, file_name
 from evalkit.scorers.base import Array, Scorer
 from evalkit.tasks.base import Filter
-from evalkit.types import Json, Record, Request, Score, content_hash, keyed
+from evalkit.types import Json, Record, Request, Sample, Score, content_hash, keyed
 
 
 class Scored(Protocol):
@@ -37,11 +37,19 @@ class Scored(Protocol):
     def scorers(self) -> tuple[Scorer, ...]: ...
 
 
+#: Label of the units that have no value for a slice of their task.
+NO_SLICE = "(none)"
+
+#: Units left out of a slice, by the slice's name and label.
+SliceCounts = Counter[tuple[str, str]]
+
+
 @dataclass(slots=True)
 class Rows:
     """One scorer's statistics over one task and filter: what every summary is computed from.
 
-    ``stats`` is (n, width) over the scored units; ``clusters`` and each of ``slices`` hold one code a unit.
+    ``stats`` is (n, width) over the scored units; ``clusters``, ``chances`` and each of ``slices`` hold one number a unit
+    (a slice: its code, an index into the slice's labels). A chance level that is not known is NaN.
     """
 
     task: str
@@ -50,12 +58,13 @@ class Rows:
     stats: Array
     clusters: np.ndarray | None = None
     slices: dict[str, tuple[np.ndarray, list[str]]] = field(default_factory=dict)
-    chance: float | None = None
+    chances: Array = field(default_factory=lambda: np.zeros(0))
     errors: int = 0
     missing: int = 0
     """Units that are not answered yet (an unfinished run)."""
     unscored: Counter[str] = field(default_factory=Counter)
-    error_slices: Counter[tuple[str, str]] = field(default_factory=Counter)
+    error_slices: SliceCounts = field(default_factory=Counter)
+    unscored_slices: SliceCounts = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -145,18 +154,26 @@ class _Collector:
         self._clusters = _Codes()
         self._slices: dict[str, _Codes] = {}
 
-    def add(self, unit: str, record: Record, score: Score) -> None:
-        """One unit's score; ``record`` gives its slices and cluster."""
+    def add(self, unit: str, sample: Sample, score: Score) -> None:
+        """One unit's score; ``sample`` gives its slices and cluster."""
         if score.stats is None:
-            self.rows.unscored[score.reason or "no reason given"] += 1
+            self.leave_out(sample, score.reason or "no reason given")
         else:
             self._width = len(score.stats)
             self._stats.extend(score.stats)
+            for name in sample.slices:
+                if name not in self._slices:  # its first value: all units so far had none
+                    self._slices[name] = _Codes([NO_SLICE] * len(self._chance))
+            for name, codes in self._slices.items():
+                codes.append(sample.slices.get(name, NO_SLICE))
             self._chance.append(np.nan if score.chance is None else score.chance)
-            self._clusters.append(record.sample.cluster)
-            for name, value in record.sample.slices.items():
-                self._slices.setdefault(name, _Codes()).append(value)
+            self._clusters.append(sample.cluster)
         self._write(unit, "ok" if score.stats is not None else "unscored", score)
+
+    def leave_out(self, sample: Sample, reason: str) -> None:
+        """Count a unit that has no score."""
+        self.rows.unscored[reason] += 1
+        self.rows.unscored_slices.update(sample.slices.items())
 
     def fail(self, unit: str, record: Record) -> None:
         """A unit without a score because a request failed, or is not answered yet."""
@@ -173,9 +190,13 @@ class _Collector:
         rows = self.rows
         rows.stats = np.frombuffer(self._stats, dtype=np.float64).reshape(-1, self._width or 1)
         rows.clusters = self._clusters.array() if self._clusters.known else None
+        rows.chances = np.frombuffer(self._chance, dtype=np.float64)
         rows.slices = {name: (codes.array(), codes.labels()) for name, codes in self._slices.items()}
-        chance = np.frombuffer(self._chance, dtype=np.float64)
-        rows.chance = float(chance.mean()) if len(chance) and not np.isnan(chance).any() else None
+        for name, _ in {**rows.error_slices, **rows.unscored_slices}:  # slices of which nothing was scored at all
+            rows.slices.setdefault(name, (np.zeros(len(rows.stats), dtype=np.int64), [NO_SLICE] if len(rows.stats) else []))
+        for name in rows.slices:
+            _count_the_rest(rows.error_slices, name, rows.errors)
+            _count_the_rest(rows.unscored_slices, name, sum(rows.unscored.values()))
         return rows
 
     def _write(self, unit: str, status: str, score: Score) -> None:
@@ -192,13 +213,22 @@ class _Collector:
         )
 
 
+def _count_the_rest(counts: SliceCounts, name: str, total: int) -> None:
+    """Units left out that had no value for the slice ``name``."""
+    rest = total - sum(count for (slice_, _), count in counts.items() if slice_ == name)
+    if rest:
+        counts[(name, NO_SLICE)] += rest
+
+
 class _Codes:
     """Labels as integers in order of first sight."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Sequence[str] = ()) -> None:
         self._codes = array("q")
         self._known: dict[str, int] = {}
         self.known = False
+        for label in labels:
+            self.append(label)
 
     def append(self, label: str | None) -> None:
         if label is None:
@@ -235,7 +265,7 @@ def _score_samples(
                 scores = iter(scorer.score(judged, state))
                 for record in chunk:
                     if record.complete:
-                        collector.add(record.sample.id, record, next(scores))
+                        collector.add(record.sample.id, record.sample, next(scores))
                     else:
                         collector.fail(record.sample.id, record)
         return [collector.finish() for collector in collectors]
@@ -251,27 +281,33 @@ def _score_groups(
 ) -> Rows:
     """Groups are read one by one by position, so that memory holds one group, not the task."""
     groups: dict[str, list[int]] = {}
-    ungrouped = 0
-    for position, record in enumerate(records):
-        name = scorer.group(record)
-        if name is None:
-            ungrouped += 1
-        else:
-            groups.setdefault(name, []).append(position)
     state = scorer.prepare(records)
     with ExitStack() as stack:
         collector = _Collector(task, filter_, scorer, _score_file(stack, store, task, filter_, scorer))
-        if ungrouped:
-            collector.rows.unscored["belongs to no group"] += ungrouped
+        for position, record in enumerate(records):
+            name = scorer.group(record)
+            if name is None:
+                collector.leave_out(record.sample, "belongs to no group")
+            else:
+                groups.setdefault(name, []).append(position)
         for name, positions in groups.items():
             members = [_judged(scorer, r, store.journal, fingerprints) for r in records.at(positions)]
             broken = next((r for r in members if not r.complete), None)
             if broken is not None:
-                collector.fail(name, broken)
+                collector.fail(name, replace(broken, sample=_shared(members)))
             else:
                 (score,) = scorer.score(members, state)
-                collector.add(name, members[0], score)
+                collector.add(name, _shared(members), score)
         return collector.finish()
+
+
+def _shared(members: Sequence[Record]) -> Sample:
+    """What stands for a group: its first sample, with the slices that all members share."""
+    first = members[0].sample
+    shared = {
+        name: value for name, value in first.slices.items() if all(r.sample.slices.get(name) == value for r in members)
+    }
+    return replace(first, slices=shared)
 
 
 def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapping[str, str]) -> Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -11,11 +10,15 @@ import numpy as np
 from evalkit.runner.score import Facts, Rows
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.estimate import Estimate, estimate
+from evalkit.stats.intervals import at_chance, effective_n, saturated, wilson
+from evalkit.stats.means import pooled_stderr, unweighted_stderr
 from evalkit.tasks.schema import GroupConfig, GroupMetric
 from evalkit.types import Json, Summary
 
-#: Slices with fewer scored units are counted, not estimated: their intervals would say nothing.
-MIN_SLICE = 2
+#: Share of a metric's range that counts as touching its best or worst value.
+TOUCHING = 0.01
+#: An interval wider than this share of the range says nothing about its ends.
+TOO_WIDE = 0.5
 #: Two-sided 95 % quantile of the normal distribution, for groups of many samples.
 Z95 = 1.959963984540054
 
@@ -25,6 +28,7 @@ def summarise(rows: Rows, facts: Facts, n_shot: int) -> list[Summary]:
     summaries = []
     for metric in rows.scorer.metrics:
         whole = _summary(rows, metric, rows.stats, rows.clusters, n_shot)
+        whole = replace(whole, chance=_chance(rows.chances))
         summaries.append(
             replace(
                 whole,
@@ -32,8 +36,7 @@ def summarise(rows: Rows, facts: Facts, n_shot: int) -> list[Summary]:
                 unscored=sum(rows.unscored.values()),
                 cut=facts.cut / facts.generations if facts.generations else None,
                 truncated=facts.truncated,
-                chance=rows.chance,
-                notes=_notes(whole, metric, rows, facts),
+                notes=(*_standing(whole, metric), *_gaps(rows)),
                 detail=_detail(rows),
             )
         )
@@ -61,36 +64,52 @@ def _summary(rows: Rows, metric: MetricInfo, stats: Array, clusters: np.ndarray 
 
 
 def _slices(rows: Rows, metric: MetricInfo, n_shot: int) -> Iterable[Summary]:
+    """The metric on every slice, those without a scored unit too: what was left out is counted there as well."""
+    left_out = {*rows.error_slices, *rows.unscored_slices}
     for name, (codes, labels) in rows.slices.items():
-        if len(codes) != len(rows.stats):
-            continue  # a slice that some samples lack cannot be lined up with the rows
-        for code, label in enumerate(labels):
-            inside = codes == code
-            if inside.sum() < MIN_SLICE:
-                continue
-            clusters = None if rows.clusters is None else rows.clusters[inside]
-            part = _summary(rows, metric, rows.stats[inside], clusters, n_shot)
-            yield replace(part, slice=f"{name}={label}", errors=rows.error_slices[(name, label)])
+        sizes = np.bincount(codes, minlength=len(labels))
+        inside = dict(zip(labels, np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1]), strict=False))
+        for label in dict.fromkeys([*labels, *sorted(label for slice_, label in left_out if slice_ == name)]):
+            at = inside.get(label, np.zeros(0, dtype=np.int64))
+            clusters = None if rows.clusters is None else rows.clusters[at]
+            part = _summary(rows, metric, rows.stats[at], clusters, n_shot)
+            part = replace(part, slice=f"{name}={label}", chance=_chance(rows.chances[at]))
+            yield replace(
+                part,
+                errors=rows.error_slices[(name, label)],
+                unscored=rows.unscored_slices[(name, label)],
+                notes=_standing(part, metric),
+            )
 
 
-def _notes(summary: Summary, metric: MetricInfo, rows: Rows, facts: Facts) -> tuple[str, ...]:
+def _chance(chances: Array) -> float | None:
+    """What guessing would get: the mean over the units, where it is known for all."""
+    return float(chances.mean()) if len(chances) and not np.isnan(chances).any() else None
+
+
+def _standing(summary: Summary, metric: MetricInfo) -> tuple[str, ...]:
+    """Whether a result is too near to chance, to the best or to the worst value to tell models apart."""
+    if at_chance(summary.ci, summary.chance):
+        return ("at-chance",)
+    ci, low, high, ideal = summary.ci, metric.low, metric.high, metric.ideal
+    if ci is None or ideal is None:
+        return ()
+    if low is None or high is None:
+        return ("saturated",) if ci[0] <= ideal <= ci[1] else ()
+    if ci[1] - ci[0] > TOO_WIDE * (high - low) or not saturated(ci, low, high, TOUCHING):
+        return ()
+    middle = (low + high) / 2
+    return ("saturated",) if (sum(ci) / 2 > middle) == (ideal > middle) else ("at-floor",)
+
+
+def _gaps(rows: Rows) -> tuple[str, ...]:
+    """What is missing from a result that no field of the summary tells."""
     notes = []
-    if rows.chance is not None and summary.ci is not None and summary.ci[0] <= rows.chance <= summary.ci[1]:
-        notes.append("at-chance")
-    bound = metric.ideal if metric.ideal is not None else metric.high
-    if summary.value is not None and bound is not None and summary.n > 1 and math.isclose(summary.value, bound):
-        notes.append("saturated")
     if rows.missing:
         notes.append(f"incomplete: {rows.missing} not answered")
-    if rows.errors:
-        notes.append(f"{rows.errors} errors left out")
     if rows.unscored:
         reason, count = rows.unscored.most_common(1)[0]
-        notes.append(f"{sum(rows.unscored.values())} unscored (mostly: {reason}, {count})")
-    if facts.generations and facts.cut / facts.generations >= 0.01:
-        notes.append(f"{facts.cut / facts.generations:.0%} cut by length")
-    if facts.truncated:
-        notes.append(f"{facts.truncated} contexts truncated")
+        notes.append(f"unscored because {reason}" + (f" ({count})" if count < sum(rows.unscored.values()) else ""))
     return tuple(notes)
 
 
@@ -102,34 +121,33 @@ def _detail(rows: Rows) -> dict[str, Json]:
 
 
 def summarise_group(group: GroupConfig, summaries: Sequence[Summary]) -> list[Summary]:
-    """A group's numbers from those of its leaf tasks, as lm-eval weighs them.
-
-    Weighted by size, the standard error is lm-eval's pooled one; unweighted, it is that of a mean of independent task
-    values (lm-eval uses the pooled formula there too, which is wrong).
-    """
-    leaves = set(group.leaves)
+    """A group's numbers from those of its leaf tasks, as lm-eval weighs them and with its standard errors."""
     found: list[Summary] = []
     for rule in group.aggregate_metric_list:
-        own = [s for s in summaries if s.task in leaves and s.slice is None and s.metric == rule.metric]
+        own = [s for s in summaries if s.task in group.leaves and s.slice is None and s.metric == rule.metric]
         for filter_ in dict.fromkeys(s.filter for s in own):
             if rule.filter_list is None or filter_ in rule.filter_list:
-                found.append(_aggregate(group, rule, [s for s in own if s.filter == filter_]))
+                # a task may report a metric twice, with other parameters: its first scorer's is the task's own
+                parts = {s.task: s for s in reversed(own) if s.filter == filter_}
+                found.append(_aggregate(group, rule, [parts[task] for task in group.leaves if task in parts]))
     return found
 
 
 def _aggregate(group: GroupConfig, rule: GroupMetric, parts: list[Summary]) -> Summary:
     missing = [s.task for s in parts if s.value is None]
-    parts_ok = [s for s in parts if s.value is not None]
-    sizes = np.array([s.n for s in parts_ok], dtype=float)
-    values = np.array([s.value for s in parts_ok], dtype=float)
-    errors = np.array([np.nan if s.stderr is None else s.stderr for s in parts_ok])
-    value = stderr = None
-    if len(parts_ok) and not missing:
+    without = [task for task in group.leaves if task not in {s.task for s in parts}]
+    sizes = np.array([s.n for s in parts], dtype=float)
+    value = stderr = chance = None
+    if not missing:
         weights = sizes / sizes.sum() if rule.weight_by_size else np.full(len(sizes), 1 / len(sizes))
-        value = float(weights @ values)
-        stderr = _group_stderr(sizes, errors, weights, rule.weight_by_size)
-    low_high = None if value is None or stderr is None else (value - Z95 * stderr, value + Z95 * stderr)
+        value = float(weights @ np.array([s.value for s in parts], dtype=float))
+        stderr = _group_stderr(parts, by_size=rule.weight_by_size)
+        if all(s.chance is not None for s in parts):
+            chance = float(weights @ np.array([s.chance for s in parts], dtype=float))
+    ci, ci_method = _group_interval(parts, value, stderr)
     first = parts[0]
+    notes = [f"no value for {', '.join(missing)}"] if missing else []
+    notes += [f"without {', '.join(without)}, which has no {rule.metric}"] if without else []
     return Summary(
         task=group.group,
         metric=rule.metric,
@@ -138,13 +156,14 @@ def _aggregate(group: GroupConfig, rule: GroupMetric, parts: list[Summary]) -> S
         filter=first.filter,
         scorer=first.scorer,
         stderr=stderr,
-        ci=low_high,
-        ci_method=None if low_high is None else "normal",
+        ci=ci,
+        ci_method=ci_method,
         unit="group of tasks",
         errors=sum(s.errors for s in parts),
         unscored=sum(s.unscored for s in parts),
-        chance=_mean_chance(parts_ok, sizes, rule.weight_by_size),
-        notes=(f"no value for {', '.join(missing)}",) if missing else (),
+        truncated=sum(s.truncated for s in parts),
+        chance=chance,
+        notes=(*(["at-chance"] if at_chance(ci, chance) else []), *notes),
         higher_is_better=first.higher_is_better,
         n_shot=first.n_shot,
         signature=f"mean|weight_by_size:{rule.weight_by_size}|of:{first.signature}",
@@ -152,20 +171,27 @@ def _aggregate(group: GroupConfig, rule: GroupMetric, parts: list[Summary]) -> S
     )
 
 
-def _group_stderr(sizes: Array, errors: Array, weights: Array, by_size: bool) -> float | None:
-    if np.isnan(errors).any():
+def _group_stderr(parts: Sequence[Summary], *, by_size: bool) -> float | None:
+    errors = [s.stderr for s in parts if s.stderr is not None]
+    if len(errors) < len(parts):
         return None
-    if not by_size:
-        return float(np.sqrt(np.sum((weights * errors) ** 2)))
-    freedom = sizes.sum() - len(sizes)
-    if freedom <= 0:
-        return None
-    return float(np.sqrt(np.sum((sizes - 1) * errors**2 * sizes) / freedom / sizes.sum()))
+    return pooled_stderr(errors, [s.n for s in parts]) if by_size else unweighted_stderr(errors)
 
 
-def _mean_chance(parts: list[Summary], sizes: Array, by_size: bool) -> float | None:
-    chances = [s.chance for s in parts]
-    if not chances or any(c is None for c in chances):
-        return None
-    known = np.array(chances, dtype=float)
-    return float(np.average(known, weights=sizes if by_size else None))
+def _group_interval(
+    parts: Sequence[Summary], value: float | None, stderr: float | None
+) -> tuple[tuple[float, float] | None, str | None]:
+    """Wilson's interval where all members are proportions, so that 0 and 100 % have width; else the normal one."""
+    if value is None or stderr is None:
+        return None, None
+    if all((s.ci_method or "").startswith("wilson") for s in parts):
+        trials = effective_n(value, stderr, 1) if stderr > 0 else sum(_trials(s) for s in parts)
+        return wilson(value, trials), "wilson-effective-n"
+    return (value - Z95 * stderr, value + Z95 * stderr), "normal"
+
+
+def _trials(part: Summary) -> float:
+    """How many trials stand behind a proportion of 0 or 1, from its Wilson interval (fewer than n in clusters)."""
+    assert part.ci is not None and part.value is not None
+    reach = part.ci[1] if part.value <= 0 else 1 - part.ci[0]
+    return Z95**2 * (1 - reach) / reach
