@@ -114,13 +114,15 @@ def _require_answers(store: RunStore, tasks: Sequence[StoredTask], fingerprints:
     for task in tasks:
         for scorer in task.scorers:
             for role in set(scorer.roles) - set(fingerprints):
-                raise ScorerError(f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role")
+                raise ScorerError(
+                    f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role"
+                )
             only = replace(task, scorers=(scorer,))
             asked = [q.key for q in scorer_requests(store, [only], fingerprints)] if scorer.roles else []
             if asked and not any(key in store.journal or store.journal.failed(key) for key in asked):
                 raise ScorerError(
-                    f"{task.name}: {scorer.name} asks a model ({', '.join(scorer.roles)}) what this run did not ask it; rescoring "
-                    "calls no model, so run it anew with this scorer"
+                    f"{task.name}: {scorer.name} asks a model ({', '.join(scorer.roles)}) what this run did not ask it; "
+                    "rescoring calls no model, so run it anew with this scorer"
                 )
 
 
