@@ -13,7 +13,6 @@ from typing import Protocol
 
 from evalkit.models.base import Model
 from evalkit.runner.journal import Journal
-from evalkit.runner.store import unwritable
 from evalkit.types import Request, Response
 
 #: So many failures in a row, with no answer between them, are the endpoint's or the device's fault, not the samples'.
@@ -28,7 +27,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Execution:
-    """How one pass over the requests went. ``resumed`` counts requests whose answer was already there."""
+    """How one pass over the requests went. ``resumed`` counts requests whose answer was there before, equal ones each."""
 
     asked: int = 0
     answered: int = 0
@@ -57,30 +56,24 @@ class Pending:
         self._journal = journal
         self._retry = retry_errors
         self._counts = counts
-        self._seen: set[bytes] = set()
+        self._begin = journal.position()
         self.in_flight: dict[str, Request] = {}
 
     def take(self, limit: int) -> Sequence[Request]:
         taken: list[Request] = []
         for request in self._requests:
-            key = bytes.fromhex(request.key)
-            if key in self._seen:
-                continue
-            self._seen.add(key)
-            if self._settled(request.key):
+            key = request.key
+            if key in self.in_flight or self._journal.written(key, since=self._begin):
+                continue  # equal to one that this pass asked already
+            if self._settled(key):
                 self._counts.resumed += 1
                 continue
-            self.in_flight[request.key] = request
+            self.in_flight[key] = request
             taken.append(request)
             if len(taken) >= limit:
                 break
         self._counts.asked += len(taken)
         return taken
-
-    def drain(self) -> None:
-        """Plan to the end without asking, so that every sample is on record even after an early stop."""
-        for _ in self._requests:
-            pass
 
     def _settled(self, key: str) -> bool:
         if key in self._journal:
@@ -112,10 +105,7 @@ def execute(
         request = source.in_flight.pop(response.key, None)
         if request is None:
             return  # an adapter that answers twice, or what nobody asked: the first answer stands
-        try:
-            response = journal.append(response)
-        except OSError as error:
-            raise unwritable(journal.folder, error) from error
+        response = journal.append(response)
         if response.error is None:
             counts.answered += 1
             in_a_row = 0

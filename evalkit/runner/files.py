@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from evalkit.errors import StoreError
 from evalkit.types import Json
 
 
@@ -22,9 +23,34 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed process left of `atomic` in a folder that nobody else writes to."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's list of names to the disk: a new file is safe only with its name."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """One clear line for a directory that cannot be written (full, read-only, no permission)."""
+    what = error.strerror or str(error)
+    return StoreError(
+        f"cannot write to {path}: {what}. Nothing that was answered is lost; "
+        "free space or name another --output-dir, then run the same command again"
+    )
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 1) -> None:

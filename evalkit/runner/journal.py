@@ -8,55 +8,90 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from evalkit.runner.keys import KeyIndex
 from evalkit.runner.log import SEGMENT_BYTES, Log
 from evalkit.types import EMPTY, Failure, Response
 
-_DEFAULTS = {f.name: f.default for f in fields(Response) if f.name not in ("key", "error", "extra")}
+_DEFAULTS = tuple((f.name, f.default) for f in fields(Response) if f.name not in ("key", "error", "extra"))
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 class Journal:
     """Responses by key. The last success of a key wins; a failure never hides a success nor blocks a retry.
 
-    The index costs about 180 bytes a response; the responses themselves stay on disk.
+    The index costs about 50 bytes a response; the responses themselves stay on disk. For reading it is made when first
+    needed: most readers of a run want its summary alone.
     """
 
     def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
         self._log = Log(folder, write=write, segment_bytes=segment_bytes)
-        self._answers: dict[bytes, int] = {}
-        self._failures: dict[bytes, int] = {}
-        for key, ok, where in self._log.entries():
-            self._note(key, ok, where)
-        self.damaged = self._log.damaged
+        self._made: KeyIndex | None = None
+        self._answers = 0
+
+    @property
+    def _index(self) -> KeyIndex:
+        """Key -> where it stands in the log, twice, plus 1 for an answer."""
+        if self._made is None:
+            self._made = KeyIndex()
+            for key, ok, where in self._log.entries():
+                self._note(key, ok, where)
+        return self._made
+
+    @property
+    def damaged(self) -> int:
+        """Lines that cannot be read, as after a power cut or on a bad disk; what stood there is asked again."""
+        self.load()
+        return self._log.damaged
+
+    def load(self) -> None:
+        """Make the index now rather than when it is first needed."""
+        assert self._index is not None
 
     def __len__(self) -> int:
-        return len(self._answers)
+        """Number of keys with an answer."""
+        self.load()
+        return self._answers
 
     @property
     def failures(self) -> int:
         """Number of keys whose only answers are failures."""
-        return len(self._failures)
+        return len(self._index) - self._answers
 
     def __contains__(self, key: str) -> bool:
         """Whether ``key`` has a successful answer."""
-        return bytes.fromhex(key) in self._answers
+        found = self._index.get(key)
+        return found is not None and found & 1 == 1
+
+    def position(self) -> int:
+        """A mark for `written`: what is appended from now on."""
+        return self._log.position()
+
+    def written(self, key: str, since: int) -> bool:
+        """Whether the answer to ``key`` that counts, or its last failure, was appended since a `position`."""
+        found = self._index.get(key)
+        return found is not None and found >> 1 >= since
 
     def failed(self, key: str) -> Response | None:
         """The last failure of a key that has no success."""
-        where = self._failures.get(bytes.fromhex(key))
-        return None if where is None else decode(key, self._log.read(where))
+        found = self._index.get(key)
+        return None if found is None or found & 1 else decode(key, self._log.read(found >> 1))
 
     def get(self, key: str) -> Response | None:
         """The answer to ``key``, or its last failure, or ``None``."""
-        where = self._answers.get(bytes.fromhex(key))
-        return self.failed(key) if where is None else decode(key, self._log.read(where))
+        found = self._index.get(key)
+        return None if found is None else decode(key, self._log.read(found >> 1))
 
     def append(self, response: Response) -> Response:
-        """Store a response; returns what was stored (an answer that is no number becomes a failure)."""
+        """Store a response; returns what was stored (an answer that is no number becomes a failure).
+
+        Raises StoreError where it cannot be written (a full disk); what was stored before stays.
+        """
         response = _finite(response)
         ok = response.error is None
         where = self._log.append(response.key, encode(response), ok=ok)
-        self._note(bytes.fromhex(response.key), ok, where)
+        self._note(response.key, ok, where)
         return response
 
     def commit(self) -> None:
@@ -68,31 +103,32 @@ class Journal:
     def release(self) -> None:
         self._log.release()
 
-    def _note(self, key: bytes, ok: bool, where: int) -> None:
-        if ok:
-            self._answers[key] = where
-            self._failures.pop(key, None)
-        elif key not in self._answers:
-            self._failures[key] = where
+    def _note(self, key: str, ok: bool, where: int) -> None:
+        before = self._index.get(key)
+        answered = before is not None and before & 1
+        if ok or not answered:
+            self._index.set(key, where << 1 | ok)
+            self._answers += ok and not answered
 
 
 def encode(response: Response) -> str:
     """A response as JSON on one line: only what differs from the defaults, without the key."""
     value: dict[str, Any] = {
-        name: getattr(response, name) for name, default in _DEFAULTS.items() if getattr(response, name) != default
+        name: found for name, default in _DEFAULTS if (found := getattr(response, name)) is not default and found != default
     }
     if response.extra:
         value["extra"] = dict(response.extra)
     if response.error is not None:
         value["error"] = asdict(response.error)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def decode(key: str, value: bytes) -> Response:
     """The response that `encode` wrote."""
-    data = json.loads(value)
-    error = data.pop("error", None)
-    return Response(key=key, error=Failure(**error) if error else None, **data)
+    data = _decode(value.decode("utf-8", "surrogatepass"))[0]
+    if "error" in data:
+        data["error"] = Failure(**data["error"])
+    return Response(key, **data)
 
 
 def _finite(response: Response) -> Response:

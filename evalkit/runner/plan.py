@@ -31,32 +31,35 @@ def check_capabilities(tasks: Sequence[Task], model: Model, *, chat: bool) -> No
         raise ModelError(f"--apply-chat-template: {model.name} has no chat template")
 
 
-def sample_requests(task: Task, sample: Sample, model: Model) -> tuple[Request, ...]:
-    """The sample's requests with their keys."""
+def sample_requests(task: Task, model: Model) -> Iterator[tuple[Sample, tuple[Request, ...]]]:
+    """The task's samples, each with its requests and their keys."""
     chat = model if isinstance(model, ChatModel) else None
     fingerprint = model.fingerprint
-    return tuple(keyed(q, fingerprint) for q in task.requests(sample, chat))
+    for sample in task.samples():
+        yield sample, tuple([keyed(q, fingerprint) for q in task.requests(sample, chat)])
 
 
 def planned(
     tasks: Sequence[Task],
     model: Model,
     store: RunStore,
-    watch: Callable[[int, tuple[Request, ...]], None] | None = None,
+    watch: Callable[[Sample, tuple[Request, ...]], None] | None = None,
 ) -> Iterator[Request]:
-    """Every request of every task, in order; each sample is stored as it passes (``watch`` sees its position).
+    """Every request of every task, in order; each sample is stored as it passes (and shown to ``watch``).
 
-    After a restart the samples that are already stored are not written again: a task's order never changes.
+    After a restart the samples that are already stored are not written again: a task's order never changes. Where the
+    disk spoilt some of them, all of the task are written anew.
     """
     for task in tasks:
         log = store.samples(task.name)
+        if log.damaged:
+            log.clear()
         stored = len(log)
-        for position, sample in enumerate(task.samples()):
-            requests = sample_requests(task, sample, model)
+        for position, (sample, requests) in enumerate(sample_requests(task, model)):
             if position >= stored:
                 log.append(sample, requests)
             if watch is not None:
-                watch(position, requests)
+                watch(sample, requests)
             yield from requests
 
 
@@ -80,8 +83,7 @@ def forecast(tasks: Sequence[Task], model: Model) -> list[TaskPlan]:
     plans = []
     for task in tasks:
         plan = TaskPlan(task.name, task.num_fewshot)
-        for sample in task.samples():
-            requests = sample_requests(task, sample, model)
+        for _, requests in sample_requests(task, model):
             plan.samples += 1
             plan.requests += len(requests)
             fresh = [q for q in requests if q.key not in seen]

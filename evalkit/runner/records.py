@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from evalkit.runner.store import RunStore
 from evalkit.tasks.base import Filter, texts
-from evalkit.types import Record
+from evalkit.types import Record, Request, Response, Sample
 
 #: Records in memory at once while scoring.
 CHUNK = 1024
@@ -34,16 +33,19 @@ class TaskRecords:
             yield from chunk
 
     def at(self, positions: Sequence[int]) -> list[Record]:
-        """The records at these positions. Filters run on complete ones only: a failure has no text to filter."""
-        records = []
-        for position in positions:
-            sample, requests = self._samples[position]
-            responses = tuple(self._journal.get(q.key) for q in requests)
-            records.append(Record(sample, requests, responses, self._filter.name))
-        complete = [i for i, record in enumerate(records) if record.complete]
-        answers = self._filter.apply(
-            [texts(records[i].responses) for i in complete], [records[i].sample.doc for i in complete]
-        )
-        for i, answer in zip(complete, answers, strict=True):
-            records[i] = replace(records[i], answer=answer)
-        return records
+        """The records at these positions."""
+        get = self._journal.get
+        found = [self._samples[position] for position in positions]
+        return filtered(self._filter, [(*item, tuple([get(q.key) for q in item[1]])) for item in found])
+
+
+#: A sample, its requests, and a response (or none yet) for each.
+Answered = tuple[Sample, tuple[Request, ...], tuple[Response | None, ...]]
+
+
+def filtered(filter_: Filter, found: Sequence[Answered]) -> list[Record]:
+    """Records as a filter pipeline leaves them. It sees complete ones only: a failure has no text to filter."""
+    whole = [all([r is not None and r.error is None for r in responses]) for _, _, responses in found]
+    complete = [item for item, ok in zip(found, whole, strict=True) if ok]
+    answers = iter(filter_.apply([texts(item[2]) for item in complete], [item[0].doc for item in complete]))
+    return [Record(*item, filter_.name, next(answers) if ok else None) for item, ok in zip(found, whole, strict=True)]

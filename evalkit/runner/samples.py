@@ -6,34 +6,55 @@ Prompts are stored once a sample (the choices of a question share theirs).
 from __future__ import annotations
 
 import json
+import shutil
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.runner.log import Log
-from evalkit.types import Message, Prompt, Request, Sample, content_hash
+from evalkit.errors import StoreError
+from evalkit.runner.log import SEGMENT_BYTES, Log
+from evalkit.types import EMPTY, Message, Request, Sample, content_hash
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 class SampleLog:
-    """Samples of one task in the order of planning, by position. About 8 bytes of memory a sample."""
+    """Samples of one task in the order of planning, by position. 8 bytes of memory a sample."""
 
-    def __init__(self, folder: Path, *, write: bool = False) -> None:
-        self._log = Log(folder, write=write)
+    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._segment_bytes = segment_bytes
+        self._open(folder, write)
+
+    def _open(self, folder: Path, write: bool) -> None:
+        self._log = Log(folder, write=write, segment_bytes=self._segment_bytes)
         self._where = array("Q", (entry.where for entry in self._log.entries()))
 
     def __len__(self) -> int:
         return len(self._where)
 
+    @property
+    def damaged(self) -> int:
+        """Lines that cannot be read. The others then stand at wrong positions and cannot be read either."""
+        return self._log.damaged
+
+    def clear(self) -> None:
+        """Forget all samples: they can be planned again, as they were."""
+        folder = self._log.folder
+        self._log.release()
+        shutil.rmtree(folder)
+        self._open(folder, True)
+
     def append(self, sample: Sample, requests: tuple[Request, ...]) -> None:
         self._where.append(self._log.append(content_hash(sample.id), encode(sample, requests)))
 
     def __getitem__(self, position: int) -> tuple[Sample, tuple[Request, ...]]:
+        """The sample at a position; raises StoreError where the log is damaged."""
+        if self._log.damaged:
+            raise StoreError(
+                f"{self._log.folder} is damaged; run the same command with --resume to write it anew (no answer is lost)"
+            )
         return decode(self._log.read(self._where[position]))
-
-    def __iter__(self) -> Iterator[tuple[Sample, tuple[Request, ...]]]:
-        for position in range(len(self)):
-            yield self[position]
 
     def close(self) -> None:
         self._log.close()
@@ -60,38 +81,30 @@ def encode(sample: Sample, requests: tuple[Request, ...]) -> str:
     if sample.cluster is not None:
         value["cluster"] = sample.cluster
     value |= {"prompts": prompts, "params": params, "requests": rows}
-    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
+    return _encode(value)
 
 
 def decode(line: bytes) -> tuple[Sample, tuple[Request, ...]]:
     """What `encode` wrote. Tuples inside targets come back as tuples."""
-    value = json.loads(line)
-    target = value["target"]
-    choices = value.get("choices")
+    value = _decode(line.decode("utf-8", "surrogatepass"))[0]
+    task, sample_id, target, choices = value["task"], value["id"], value["target"], value.get("choices")
     sample = Sample(
-        task=value["task"],
-        id=value["id"],
-        index=value["index"],
-        doc=value["doc"],
-        target=tuple(target) if isinstance(target, list) else target,
-        choices=None if choices is None else tuple(choices),
-        slices=value.get("slices", {}),
-        cluster=value.get("cluster"),
+        task,
+        sample_id,
+        value["index"],
+        value["doc"],
+        tuple(target) if isinstance(target, list) else target,
+        None if choices is None else tuple(choices),
+        value.get("slices", EMPTY),
+        value.get("cluster"),
     )
-    prompts = [_prompt(p) for p in value["prompts"]]
+    prompts = [p if isinstance(p, str) else tuple(Message(role, text) for role, text in p) for p in value["prompts"]]
+    settings = value["params"]
     requests = tuple(
-        Request(
-            kind=kind,
-            prompt=prompts[prompt],
-            continuation=continuation,
-            params=value["params"][params],
-            slot=slot,
-            repeat=repeat,
-            task=sample.task,
-            sample_id=sample.id,
-            key=key,
-        )
-        for key, kind, prompt, continuation, params, slot, repeat in value["requests"]
+        [
+            Request(kind, prompts[prompt], continuation, settings[params], slot, repeat, task, sample_id, "model", key)
+            for key, kind, prompt, continuation, params, slot, repeat in value["requests"]
+        ]
     )
     return sample, requests
 
@@ -101,7 +114,3 @@ def _place(seen: list[Any], value: Any) -> int:
     if value not in seen:
         seen.append(value)
     return seen.index(value)
-
-
-def _prompt(stored: Any) -> Prompt:
-    return stored if isinstance(stored, str) else tuple(Message(role, content) for role, content in stored)

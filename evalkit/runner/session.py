@@ -183,7 +183,7 @@ def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Pro
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
     progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, tasks)), len(store.journal))
-    live = None if isinstance(progress, Silent) else LiveScores(store, list(prepared.tasks))
+    live = None if isinstance(progress, Silent) else LiveScores(store.journal, list(prepared.tasks))
     retry = prepared.options.retry_errors
     requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
     watch = _Watch(progress, live)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evalkit.errors import ConfigError, StoreError, nearest
-from evalkit.runner.files import write_json
+from evalkit.runner.files import clear_leftovers, unwritable, write_json
 from evalkit.runner.journal import Journal
 from evalkit.runner.samples import SampleLog
 from evalkit.types import Json, content_hash
@@ -51,10 +51,10 @@ class RunStore:
         self._samples: dict[str, SampleLog] = {}
         self._lock = _take_lock(path) if write else None
         self._write = write
-        try:
-            self.journal = Journal(path / "journal", write=write)
-        except OSError as error:
-            raise unwritable(path, error) from error
+        if write:
+            clear_leftovers(path)
+            clear_leftovers(path / "scores")
+        self.journal = Journal(path / "journal", write=write)
 
     @classmethod
     def create(cls, parent: Path, name: str, manifest: dict[str, Any]) -> RunStore:
@@ -146,15 +146,6 @@ def require_same_config(path: Path, old: Json, new: Json) -> None:
     if differences:
         shown = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
         raise ConfigError(f"cannot resume {path.name}, its configuration differs: {shown}. Use --new for a new run")
-
-
-def unwritable(path: Path, error: OSError) -> StoreError:
-    """One clear line for a directory that cannot be written (full, read-only, no permission)."""
-    what = error.strerror or str(error)
-    return StoreError(
-        f"cannot write to {path}: {what}. Nothing that was answered is lost; "
-        "free space or name another --output-dir, then run the same command again"
-    )
 
 
 def _differences(old: Json, new: Json, where: str = "") -> Iterator[str]:
