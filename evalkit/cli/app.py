@@ -82,7 +82,8 @@ def _guarded(arguments: list[str]) -> int:
     except EvalkitError as error:
         return _fail(error.exit_code, str(error))
     except typer.TyperException as error:
-        return _fail(error.exit_code, f"{error.format_message().rstrip('.')}; evalkit --help tells more")
+        message = error.format_message().rstrip(".").replace("Value error, ", "").replace("Input should be", "expected")
+        return _fail(error.exit_code, f"{message}; evalkit --help tells more")
     except OSError as error:
         return _fail(2, _disk(error)) if error.errno in _MENDABLE else _internal(error)
     except Exception as error:

@@ -69,10 +69,22 @@ def _settings(given: dict[str, Any], target: str | None, resume: str | None) -> 
             return merged(from_file(path), flags), resume
         if resume is not None:
             raise ConfigError(f"{target!r} is no run file (*.yaml); with --resume nothing else is named")
-        resume = target
+        resume = _a_run(target, flags.get("output_dir", "runs"))
     if resume is not None and not (flags.get("tasks") or flags.get("model")):
         return merged(_stored(resume, flags), flags), resume
     return flags, resume
+
+
+def _a_run(name: str, parent: str) -> str:
+    """``name`` if it is a run's; raises ConfigError with what else can be meant."""
+    from evalkit import api
+    from evalkit.errors import StoreError
+
+    try:
+        api.open_run(name, output_dir=parent)
+    except StoreError as error:
+        raise ConfigError(f"{error}; {name!r} is no run file (*.yaml) either, and a task is named with --tasks") from None
+    return name
 
 
 def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,9 +64,12 @@ def _texts(value: Any) -> Any:
 def _limit(value: Any) -> Any:
     if value is None:
         return None
-    number = float(value)
-    if number <= 0 or (number >= 1 and number != int(number)):
-        raise ValueError("expected a whole number of samples, or a share between 0 and 1")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or (number >= 1 and number != int(number)):
+        raise ValueError(f"expected a whole number of samples, or a share between 0 and 1, got {value}")
     return int(number) if number >= 1 else number
 
 
@@ -73,16 +77,21 @@ def _samples(value: Any) -> Any:
     """JSON, or the name of a file that holds it."""
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("{"):
+    if value.lstrip().startswith(("{", "[")):
         return _json(value)
     try:
         return _json(Path(value).expanduser().read_text("utf-8"))
-    except OSError as error:
-        raise ValueError(f"{value}: {error.strerror} (expected JSON or a JSON file)") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{value}: {why} (expected JSON or a JSON file)") from error
 
 
 def _batch(value: Any) -> Any:
-    return None if value in (None, "auto") else value
+    if value in (None, "auto"):
+        return None
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ValueError(f"expected auto or a whole number of sequences from 1, got {value}")
+    return value
 
 
 def _json(text: str) -> Any:
@@ -108,7 +117,7 @@ class Settings(BaseModel):
     data: Annotated[dict[str, str], BeforeValidator(_pair)] = {}
     num_fewshot: int | None = Field(default=None, ge=0)
     limit: Annotated[int | float | None, BeforeValidator(_limit)] = None
-    samples: Annotated[dict[str, list[str | int]] | None, BeforeValidator(_samples)] = None
+    samples: Annotated[dict[str, Annotated[list[str | int], Field(min_length=1)]] | None, BeforeValidator(_samples)] = None
     seed: int = 1234
     batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_batch)] = None
     device: str | None = None
@@ -131,6 +140,21 @@ class Settings(BaseModel):
 _FLAGS = {"model_args": "-M", "task_dirs": "--task-dir", "roles": "--role"}
 
 
+#: pydantic's kinds of errors in our words.
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "string_type": "a text",
+    "too_short": "at least one",
+}
+
+
 def flag(setting: str) -> str:
     """The command-line flag of a setting."""
     return _FLAGS.get(setting, "--" + setting.replace("_", "-"))
@@ -146,7 +170,8 @@ def from_flags(given: Mapping[str, Any]) -> dict[str, Any]:
         return Settings.model_validate(chosen).model_dump(exclude_unset=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{flag(str(first['loc'][0]))}: {reason(first)}") from error
+        where = "".join(f"{part}: " for part in first["loc"][1:] if isinstance(part, str) and first["type"] in _EXPECTED)
+        raise ConfigError(f"{flag(str(first['loc'][0]))}: {where}{reason(first)}") from error
 
 
 def from_file(path: Path) -> dict[str, Any]:
@@ -189,6 +214,8 @@ def reason(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
         return f"unknown key {name!r}{nearest(name, Settings.model_fields)}"
+    if error["type"] in _EXPECTED:
+        return f"expected {_EXPECTED[error['type']]}, got {_short(error['input'])}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
     return f"{message}, got {_short(error['input'])}" if error["type"] != "value_error" else message
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import evalkit.data.load as tables
 from evalkit.data.base import Table
-from evalkit.errors import ConfigError, ScorerError, nearest
+from evalkit.errors import ConfigError, DataError, ScorerError, TaskError, nearest
 from evalkit.models.base import Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
@@ -89,7 +89,16 @@ def select(options: RunOptions) -> Selection:
 
 
 def ready_task(config: TaskConfig, options: RunOptions) -> ReadyTask:
-    """One task with its data and scorers."""
+    """One task with its data and scorers. Errors name the task."""
+    try:
+        return _ready(config, options)
+    except (TaskError, DataError, ScorerError) as error:
+        if f"task {config.task}" in str(error):
+            raise
+        raise type(error)(f"task {config.task}: {error}") from error
+
+
+def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
     prompt = options.prompt(config.task)
     splits: Mapping[str, Table]
     if config.custom_dataset is not None and prompt.data is None:
@@ -124,8 +133,12 @@ def prepare(options: RunOptions) -> Prepared:
     """Load and check everything; the dear parts (models) last, so that a slip is told at once."""
     if not options.tasks:
         raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
+    if options.fewshot_as_multiturn and not options.apply_chat_template:
+        raise ConfigError("--fewshot-as-multiturn needs --apply-chat-template: only a chat has turns")
     selection = select(options)
     tasks = tuple(ready_task(config, options) for config in selection.tasks)
+    for ready in tasks:
+        ready.task.requests(next(iter(ready.task.samples())))  # a template that never works is told before the model loads
     roles_needed = {role for ready in tasks for scorer in ready.scorers for role in scorer.roles}
     for role in sorted(roles_needed - set(options.roles)):
         raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")

@@ -73,14 +73,16 @@ def limited(size: int, limit: int | float | None) -> range:
     """The first samples: ``limit`` of them, or a share of all (rounded up) where it is below 1."""
     if limit is None:
         return range(size)
-    if not limit > 0:
-        raise UsageError(f"--limit must be above 0, got {limit}")
+    if not 0 < limit < math.inf:
+        raise UsageError(f"--limit must be above 0 and finite, got {limit}")
     return range(min(size, math.ceil(size * limit) if limit < 1 else int(limit)))
 
 
 def selected(task: str, table: Table, source: Value | None, wanted: Sequence[str]) -> list[int]:
     """Positions of the samples named by id or, where no id matches, by position; in order of the data."""
     size = len(table)
+    if not wanted:
+        raise UsageError(f"task {task}: --samples names none of its samples; name some or leave the task out")
     places = {sample_id: index for index, sample_id, _ in numbered(table, source)}
     positions = set()
     for name in dict.fromkeys(wanted):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evalkit.errors import TemplateError
+from evalkit.errors import TaskError, TemplateError, UsageError
 from evalkit.models.base import ChatModel
 from evalkit.scorers.base import ScoringPlan
 from evalkit.tasks import ids
@@ -94,7 +94,7 @@ class PreparedTask:
     def requests(self, sample: Sample, chat: ChatModel | None = None) -> tuple[Request, ...]:
         try:
             return self._requests(sample, chat)
-        except TemplateError as error:
+        except (TemplateError, TaskError) as error:
             raise self._located(error, sample.id) from error
 
     def _sample(self, index: int, sample_id: str, doc: dict[str, Any]) -> Sample:
@@ -146,5 +146,5 @@ class PreparedTask:
         positions = self._parts.positions
         return bisect_left(positions, sample.index) if isinstance(positions, list) else sample.index
 
-    def _located(self, error: TemplateError, sample_id: str) -> TemplateError:
-        return TemplateError(f"task {self.name}, sample {sample_id}: {error}")
+    def _located(self, error: UsageError, sample_id: str) -> UsageError:
+        return type(error)(f"task {self.name}, sample {sample_id}: {error}")

@@ -76,7 +76,7 @@ def test_paths_in_a_run_file_start_from_its_folder(api, evalkit, tmp_path):
     ("text", "line"),
     [
         ("model: a\ntasks: [b]\nnum_fewshots: 3\n", "suite.yaml:3: unknown key 'num_fewshots' (did you mean num_fewshot"),
-        ("model: a\nseed: soon\n", "suite.yaml:2: seed: expected a valid integer"),
+        ("model: a\nseed: soon\n", "suite.yaml:2: seed: expected a whole number"),
         ("model: a\nsamples:\n  t: 5\n", "suite.yaml:3: samples.t: "),
         ("model: [\n", "suite.yaml:2: YAML error"),
         ("- a\n", "suite.yaml: a run file holds settings"),
