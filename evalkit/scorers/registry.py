@@ -75,6 +75,12 @@ def build_scorers(plan: ScoringPlan) -> tuple[Scorer, ...]:
     A scorer that is asked for twice is built once. Raises ScorerError for an unknown name or parameter, or a scorer that
     cannot score this kind of task; the message names the nearest.
     """
+    own = {plain.metric for plain in plan.metrics} | {spec.name for spec in plan.scorers}
+    if "acc_mutual_info" in {spec.name for spec in plan.extra} - own and plan.output_type == "multiple_choice":
+        raise ScorerError(
+            "scorer 'acc_mutual_info' needs requests of its own (each choice without its question), which only a task file "
+            "asks for: add it to metric_list there"
+        )
     scorers: dict[str, Scorer] = {}
     for scorer in (*metric_scorers(plan), *(build_scorer(s, plan) for s in (*plan.scorers, *plan.extra))):
         scorers.setdefault(scorer.signature(), scorer)
