@@ -178,12 +178,18 @@ class Record:
     @property
     def failure(self) -> Failure | None:
         """The first failure among the responses: such a record is an error, not a score."""
-        return next((r.error for r in self.responses if r is not None and r.error is not None), None)
+        for response in self.responses:
+            if response is not None and response.error is not None:
+                return response.error
+        return None
 
     @property
     def complete(self) -> bool:
         """Whether every request has an answer that is not a failure."""
-        return all(r is not None and r.error is None for r in self.responses)
+        for response in self.responses:  # noqa: SIM110 (asked several times of every record, and twice as fast)
+            if response is None or response.error is not None:
+                return False
+        return True
 
     @property
     def results(self) -> tuple[tuple[float, bool], ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evalkit.report.base import ReportableRun
 from evalkit.report.html import export_html
+from evalkit.report.pack import Chooser
 from evalkit.report.results import export_results
 from evalkit.report.samples import export_samples
 from evalkit.report.tables import export_summary
@@ -19,4 +20,6 @@ def export_all(run: ReportableRun, *, max_samples: int = 2000) -> list[Path]:
     Each is written beside its old version and takes its place whole; memory stays flat in the number of samples.
     ``max_samples`` caps what the HTML embeds.
     """
-    return [export_results(run), export_summary(run), *export_samples(run), export_html(run, max_samples)]
+    chooser = Chooser(run, max_samples)
+    written = [export_results(run), export_summary(run), *export_samples(run, chooser.add)]
+    return [*written, export_html(run, packed=chooser.packed())]

@@ -9,17 +9,17 @@ from pathlib import Path
 from evalkit.report import base
 from evalkit.report.base import ReportableRun
 from evalkit.report.charts import interval_bar
-from evalkit.report.pack import pack
+from evalkit.report.pack import Packed, pack
 from evalkit.report.view import anchor, build
 from evalkit.resources import builtin_dir
 from evalkit.runner.files import atomic
 
 
-def render(run: ReportableRun, max_samples: int = 2000) -> str:
+def render(run: ReportableRun, max_samples: int = 2000, packed: Packed | None = None) -> str:
     """The page. Style and script are inlined and named by hash in the page's content security policy.
 
     Text of data and models reaches the page escaped (figures) or compressed (samples, which the script shows as text
-    only), so it is never markup and never code.
+    only), so it is never markup and never code. ``packed`` saves reading the records, where they were just read.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -34,7 +34,7 @@ def render(run: ReportableRun, max_samples: int = 2000) -> str:
         view=build(run),
         anchor=anchor,
         bar=interval_bar,
-        packed=pack(run, max_samples),
+        packed=packed or pack(run, max_samples),
         style=Markup(style),
         script=Markup(script),
         style_hash=_csp_hash(style),
@@ -42,11 +42,11 @@ def render(run: ReportableRun, max_samples: int = 2000) -> str:
     )
 
 
-def export_html(run: ReportableRun, max_samples: int = 2000) -> Path:
-    """Write ``report.html``; returns its path."""
+def export_html(run: ReportableRun, max_samples: int = 2000, *, packed: Packed | None = None) -> Path:
+    """Write ``report.html``; returns its path. ``packed`` is as in `render`."""
     path = base.folder(run) / "report.html"
     with atomic(path) as file:
-        file.write(render(run, max_samples).encode("utf-8", "backslashreplace"))
+        file.write(render(run, max_samples, packed).encode("utf-8", "backslashreplace"))
     return path
 
 

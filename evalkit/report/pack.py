@@ -7,7 +7,6 @@ import gzip
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun, View
@@ -18,6 +17,10 @@ from evalkit.types import Json, Message, Prompt, Record, content_hash
 TEXT_LIMIT = 20_000
 _SNIPPET = 160
 _CHUNK = 100
+
+
+#: Rank (by hash, the best is kept), serial number, position in the data, and what the report shows.
+_Kept = tuple[int, int, int, dict[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +34,55 @@ class Packed:
 
 
 def pack(run: ReportableRun, limit: int = 2000) -> Packed:
-    """At most ``limit`` records, a fair share a task, and up to ``limit`` failures beside.
+    """What `Chooser` makes of all records of a run."""
+    chooser = Chooser(run, limit)
+    for view in run.records():
+        chooser.add(view)
+    return chooser.packed()
+
+
+class Chooser:
+    """Keeps at most ``limit`` records of those it is shown, a fair share a task, and up to ``limit`` failures beside.
 
     The choice depends on task and sample id alone: reports of two runs show the same samples.
     """
-    rows, total = _choose(run, limit)
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    index = {
-        "tasks": tasks,
-        "chunk": _CHUNK,
-        "task": [tasks.index(row["task"]) for row in rows],
-        **{key: [row[key] for row in rows] for key in ("id", "filter", "status", "value")},
-        **{key: [_snippet(row[key]) for row in rows] for key in ("question", "answer", "target")},
-    }
-    chunks = (rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK))
-    return Packed(_compress(index), tuple(_compress(chunk) for chunk in chunks), len(rows), total)
+
+    def __init__(self, run: ReportableRun, limit: int = 2000) -> None:
+        self._limit = limit
+        self._shares = fair_shares(_sizes(run), limit)
+        self._names = base.metric_names(run)
+        self._order = {name: position for position, (name, _) in enumerate(base.outline(run))}
+        self._kept: dict[str, list[_Kept]] = {}
+        self._total = 0
+
+    def add(self, view: View) -> None:
+        """Show the chooser one record."""
+        self._total += 1
+        failed = view.record.failure is not None
+        heap = self._kept.setdefault("" if failed else view.task, [])
+        room = self._limit if failed else self._shares.get(view.task, self._limit)
+        sample = view.record.sample
+        rank = -int(content_hash([view.task, sample.id], 8), 16)
+        if len(heap) < room:
+            heapq.heappush(heap, (rank, self._total, sample.index, detail(view, self._names)))
+        elif heap and rank > heap[0][0]:
+            heapq.heapreplace(heap, (rank, self._total, sample.index, detail(view, self._names)))
+
+    def packed(self) -> Packed:
+        """What was kept, in the order of the run's tables and of the data."""
+        entries = [entry for heap in self._kept.values() for entry in heap]
+        entries.sort(key=lambda e: (self._order.get(e[3]["task"], 0), e[2], e[1]))
+        rows = [entry[3] for entry in entries]
+        tasks = list(dict.fromkeys(row["task"] for row in rows))
+        index = {
+            "tasks": tasks,
+            "chunk": _CHUNK,
+            "task": [tasks.index(row["task"]) for row in rows],
+            **{key: [row[key] for row in rows] for key in ("id", "filter", "status", "value")},
+            **{key: [_snippet(row[key]) for row in rows] for key in ("question", "answer", "target")},
+        }
+        chunks = (rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK))
+        return Packed(_compress(index), tuple(_compress(chunk) for chunk in chunks), len(rows), self._total)
 
 
 def fair_shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
@@ -58,32 +95,15 @@ def fair_shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _choose(run: ReportableRun, limit: int) -> tuple[list[dict[str, Json]], int]:
+def _sizes(run: ReportableRun) -> dict[str, int]:
+    """Records of each task: its samples, once a filter."""
     sizes: dict[str, int] = {}
     filters: dict[str, set[str]] = {}
     for s in run.summary():
         if s.slice is None and s.task not in base.groups(run):
             sizes[s.task] = max(sizes.get(s.task, 0), s.n + s.errors + s.unscored)
             filters.setdefault(s.task, set()).add(s.filter)
-    shares = fair_shares({name: size * len(filters[name]) for name, size in sizes.items()}, limit)
-    names = base.metric_names(run)
-    kept: dict[str, list[tuple[int, int, int, dict[str, Json]]]] = {}
-    serial = count()
-    total = 0
-    for view in run.records():
-        total += 1
-        failed = view.record.failure is not None
-        heap = kept.setdefault("" if failed else view.task, [])
-        room = limit if failed else shares.get(view.task, limit)
-        rank = -int(content_hash([view.task, view.record.sample.id], 8), 16)
-        if len(heap) < room:
-            heapq.heappush(heap, (rank, next(serial), view.record.sample.index, detail(view, names)))
-        elif heap and rank > heap[0][0]:
-            heapq.heapreplace(heap, (rank, next(serial), view.record.sample.index, detail(view, names)))
-    order = {name: position for position, (name, _) in enumerate(base.outline(run))}
-    entries = [entry for heap in kept.values() for entry in heap]
-    entries.sort(key=lambda e: (order.get(e[3]["task"], 0), e[2], e[1]))
-    return [entry[3] for entry in entries], total
+    return {name: size * len(filters[name]) for name, size in sizes.items()}
 
 
 def detail(view: View, names: base.MetricNames) -> dict[str, Json]:

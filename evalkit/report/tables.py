@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 class Rows(Protocol):
-    def writerow(self, row: Mapping[str, Any], /) -> Any: ...
+    def writerow(self, row: Sequence[Any], /) -> Any: ...
 
 
 def escape(cell: str) -> str:
@@ -50,11 +50,11 @@ def cell(value: Any) -> Any:
 
 
 class _Escaping:
-    def __init__(self, writer: csv.DictWriter[str]) -> None:
+    def __init__(self, writer: Rows) -> None:
         self._writer = writer
 
-    def writerow(self, row: Mapping[str, Any], /) -> None:
-        self._writer.writerow({key: cell(value) for key, value in row.items()})
+    def writerow(self, row: Sequence[Any], /) -> None:
+        self._writer.writerow([cell(value) for value in row])
 
 
 @contextmanager
@@ -62,8 +62,8 @@ def csv_file(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
     """A CSV file with a header, whole or not there; every cell goes through `cell`."""
     with atomic(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
-        writer = csv.DictWriter(text, [escape(c) for c in columns], lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([escape(c) for c in columns])
         yield _Escaping(writer)
         text.flush()
         text.detach()
@@ -81,8 +81,6 @@ def export_summary(run: ReportableRun) -> Path:
     with csv_file(path, SUMMARY_COLUMNS) as rows:
         for s in run.summary():
             low, high = s.ci or (None, None)
-            row = {name: getattr(s, name) for name in SUMMARY_COLUMNS if hasattr(s, name)}
-            rows.writerow(
-                {**row, "alias": base.alias(run, s.task), "ci_low": low, "ci_high": high, "notes": "; ".join(warnings(s))}
-            )
+            own = {"alias": base.alias(run, s.task), "ci_low": low, "ci_high": high, "notes": "; ".join(warnings(s))}
+            rows.writerow([own[name] if name in own else getattr(s, name) for name in SUMMARY_COLUMNS])
     return path
