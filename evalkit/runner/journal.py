@@ -64,6 +64,10 @@ class Journal:
         found = self._index.get(key)
         return found is not None and found & 1 == 1
 
+    def known(self, key: str) -> bool:
+        """Whether anything came back for ``key``, an answer or a failure."""
+        return self._index.get(key) is not None
+
     def position(self) -> int:
         """A mark for `written`: what is appended from now on."""
         return self._log.position()

@@ -5,6 +5,7 @@ Prompts are stored once a sample (the choices of a question share theirs).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from array import array
@@ -13,7 +14,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.runner.log import SEGMENT_BYTES, Log
-from evalkit.types import EMPTY, Message, Request, Sample, content_hash
+from evalkit.types import EMPTY, Message, Request, Sample
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
@@ -46,7 +47,8 @@ class SampleLog:
         self._open(folder, True)
 
     def append(self, sample: Sample, requests: tuple[Request, ...]) -> None:
-        self._where.append(self._log.append(content_hash(sample.id), encode(sample, requests)))
+        key = hashlib.blake2b(sample.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self._where.append(self._log.append(key, encode(sample, requests)))
 
     def __getitem__(self, position: int) -> tuple[Sample, tuple[Request, ...]]:
         """The sample at a position; raises StoreError where the log is damaged."""
