@@ -50,16 +50,16 @@ class Log:
     Args:
         folder: made when missing and ``write`` is set.
         write: open for appending; the last segment's torn tail is repaired.
-        segment_bytes: size at which a segment is sealed.
+        segment_bytes: size at which a segment is sealed; `SEGMENT_BYTES` by default.
 
     Raises:
         StoreError: the folder is missing (reading) or cannot be written.
     """
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int | None = None) -> None:
         self.folder = folder
         self.damaged = 0
-        self._limit = segment_bytes
+        self._limit = segment_bytes or SEGMENT_BYTES
         self._files: dict[int, IO[bytes]] = {}
         self._out: int | None = None
         self._lock = threading.Lock()

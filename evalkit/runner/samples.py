@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
-from evalkit.runner.log import SEGMENT_BYTES, Log
+from evalkit.runner.log import Log
 from evalkit.types import EMPTY, Message, Request, Sample
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
@@ -23,12 +23,11 @@ _decode = json.JSONDecoder().raw_decode
 class SampleLog:
     """Samples of one task in the order of planning, by position. 8 bytes of memory a sample."""
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._segment_bytes = segment_bytes
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
         self._open(folder, write)
 
     def _open(self, folder: Path, write: bool) -> None:
-        self._log = Log(folder, write=write, segment_bytes=self._segment_bytes)
+        self._log = Log(folder, write=write)
         self._where = array("Q", (entry.where for entry in self._log.entries()))
 
     def __len__(self) -> int:
