@@ -69,6 +69,9 @@ class Lines:
     def phase(self, text: str) -> None:
         say(f"evalkit: {text} ({duration(time.monotonic() - self._began)} so far)")
 
+    def warning(self, text: str) -> None:
+        say(f"evalkit: warning: {text}")
+
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
 
@@ -95,6 +98,9 @@ class OnTerminal:
     def phase(self, text: str) -> None:
         if self._line is not None:
             self._bar.update(self._line, description=_plain(text))
+
+    def warning(self, text: str) -> None:
+        say(f"evalkit: warning: {text}")
 
     def scored(self, task: str, summaries: Sequence[Summary]) -> None:
         if self._line is not None:

@@ -15,7 +15,7 @@ from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
 from evalkit.scorers.base import Scorer, ScorerSpec
-from evalkit.scorers.registry import build_scorers
+from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.load import Selection, TaskLibrary
 from evalkit.tasks.schema import GroupConfig, TaskConfig
@@ -113,7 +113,7 @@ def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
             eval_split=config.test_split or config.validation_split,
         )
     task = build(config, splits, prompt, tables=tables)
-    extra = tuple(scorer_spec(item) for item in options.scorers)
+    extra = tuple(spec for spec in map(scorer_spec, options.scorers) if fits(spec, task.output_type))
     return ReadyTask(task, config, build_scorers(replace(task.scoring, extra=extra)), extra)
 
 
@@ -136,6 +136,7 @@ def prepare(options: RunOptions) -> Prepared:
     if options.fewshot_as_multiturn and not options.apply_chat_template:
         raise ConfigError("--fewshot-as-multiturn needs --apply-chat-template: only a chat has turns")
     selection = select(options)
+    left_out = misfits(map(scorer_spec, options.scorers), {config.task: config.output_type for config in selection.tasks})
     tasks = tuple(ready_task(config, options) for config in selection.tasks)
     for ready in tasks:
         ready.task.requests(next(iter(ready.task.samples())))  # a template that never works is told before the model loads
@@ -146,7 +147,7 @@ def prepare(options: RunOptions) -> Prepared:
     model = load_model(spec, options.model_options())
     roles = {role: load_model(spec, replace(options.model_options(), args={})) for role, spec in options.roles.items()}
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
-    return Prepared(options, tasks, selection.groups, model, roles, tuple(selection.warnings))
+    return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
 
 
 def _literal(text: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,12 +87,36 @@ def build_scorers(plan: ScoringPlan) -> tuple[Scorer, ...]:
     return tuple(scorers.values())
 
 
+def fits(spec: ScorerSpec, output_type: str) -> bool:
+    """Whether a scorer can measure tasks of this kind. Raises ScorerError for an unknown name."""
+    output_types: tuple[str, ...] = getattr(SCORERS.get(spec.name), "output_types", ())
+    return not output_types or output_type in output_types
+
+
+def misfits(specs: Iterable[ScorerSpec], tasks: Mapping[str, str]) -> list[str]:
+    """A line for each scorer asked for that cannot measure some of the ``tasks`` (name -> output type).
+
+    Raises ScorerError for one that can measure none of them.
+    """
+    lines = []
+    for spec in specs:
+        without = [name for name, output_type in tasks.items() if not fits(spec, output_type)]
+        if not without:
+            continue
+        kinds = " and ".join(SCORERS.get(spec.name).output_types)
+        if len(without) == len(tasks):
+            others = ", ".join(sorted(set(tasks.values())))
+            raise ScorerError(f"scorer {spec.name!r} scores {kinds} tasks; here there are only {others} ones")
+        named = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
+        lines.append(f"scorer {spec.name!r} scores {kinds} tasks: left out for {named}")
+    return lines
+
+
 def build_scorer(spec: ScorerSpec, plan: ScoringPlan) -> Scorer:
     """One scorer by registered name; a factory with a parameter ``plan`` is given the task's plan."""
     factory = SCORERS.get(spec.name)
-    output_types: tuple[str, ...] = getattr(factory, "output_types", ())
-    if output_types and plan.output_type not in output_types:
-        raise ScorerError(f"scorer {spec.name!r} scores {' and '.join(output_types)} tasks, not {plan.output_type}")
+    if not fits(spec, plan.output_type):
+        raise ScorerError(f"scorer {spec.name!r} scores {' and '.join(factory.output_types)} tasks, not {plan.output_type}")
     known = _parameters(factory)
     for key in spec.params:
         if key not in known:
