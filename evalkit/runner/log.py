@@ -51,14 +51,18 @@ class Log:
         folder: made when missing and ``write`` is set.
         write: open for appending; the last segment's torn tail is repaired.
         segment_bytes: size at which a segment is sealed; `SEGMENT_BYTES` by default.
+        may_lack: for reading, a folder that is not there is an empty log.
 
     Raises:
         StoreError: the folder is missing (reading) or cannot be written.
     """
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, write: bool = False, segment_bytes: int | None = None, may_lack: bool = False
+    ) -> None:
         self.folder = folder
         self.damaged = 0
+        self._may_lack = may_lack
         self._limit = segment_bytes or SEGMENT_BYTES
         self._files: dict[int, IO[bytes]] = {}
         self._out: int | None = None
@@ -106,6 +110,8 @@ class Log:
 
     def _segments(self) -> list[int]:
         if not self.folder.is_dir():
+            if self._may_lack:
+                return []
             raise StoreError(f"{self.folder}: no such folder in the run; is it a run directory?")
         return sorted({int(p.name.split(".")[0]) for p in self.folder.glob("*.jsonl*") if not p.name.endswith(".tmp")})
 
@@ -180,12 +186,16 @@ class Log:
                 os.close(self._out)
                 self._out = None
 
-    def release(self) -> None:
-        """Close, readers too."""
-        self.close()
+    def rest(self) -> None:
+        """Close the files that reading opened; the next read opens them again."""
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+    def release(self) -> None:
+        """Close, readers too."""
+        self.close()
+        self.rest()
 
     def _open_for_writing(self, segments: list[int]) -> None:
         clear_leftovers(self.folder)

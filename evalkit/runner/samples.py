@@ -27,7 +27,7 @@ class SampleLog:
         self._open(folder, write)
 
     def _open(self, folder: Path, write: bool) -> None:
-        self._log = Log(folder, write=write)
+        self._log = Log(folder, write=write, may_lack=True)  # of tasks that an unfinished run did not come to
         self._where = array("Q", (entry.where for entry in self._log.entries()))
 
     def __len__(self) -> int:
@@ -57,7 +57,12 @@ class SampleLog:
             )
         return decode(self._log.read(self._where[position]))
 
+    def rest(self) -> None:
+        """Let go of open files until the next read: a run can have more tasks than a process may have files."""
+        self._log.rest()
+
     def close(self) -> None:
+        """End writing. Reading goes on working."""
         self._log.close()
 
     def release(self) -> None:
