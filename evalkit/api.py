@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import ScorerError
+from evalkit.errors import ScorerError, StoreError
 from evalkit.report.export import export_all
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
@@ -54,7 +54,7 @@ def run(
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     done = run_prepared(prepare(options), store=store, progress=progress or Silent())
     if store and done.status != "interrupted":
-        export_all(done)
+        _export(done)
     return done
 
 
@@ -104,8 +104,19 @@ def rescore(
     finally:
         store.close()
     done = Run(store)
-    export_all(done)
+    _export(done)
     return done
+
+
+def _export(run: Run) -> None:
+    """Write the derived files. What can go wrong here costs no answer and no score, and the message says so."""
+    try:
+        export_all(run)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the report to {run.path}: {error.strerror or error}. All answers and scores are safe; "
+            f"make room, then: evalkit report {run.path}"
+        ) from error
 
 
 def _with_scorers(tasks: Mapping[str, Any], added: Sequence[ScorerSpec]) -> dict[str, Any]:

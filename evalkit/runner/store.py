@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,12 +67,16 @@ class RunStore:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _fresh_folder(parent, base)
+        except OSError as error:
+            raise unwritable(parent, error) from error
+        manifest = {"schema": SCHEMA, "id": path.name, **manifest}
+        try:
             for folder in ("journal", "samples", "scores"):
                 (path / folder).mkdir()
-            manifest = {"schema": SCHEMA, "id": path.name, **manifest}
             write_json(path / MANIFEST, manifest)
             _point_latest(parent, path)
         except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)  # no run began here
             raise unwritable(parent, error) from error
         return cls(path, manifest, write=True)
 
