@@ -135,7 +135,7 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
             if s.stats is None or s.detail
         },
         "slices": dict(sample.slices),
-        "doc": _cut(strict.dumps(sample.doc, indent=1).decode()),
+        "doc": _cut(strict.indented(sample.doc)),
     }
 
 
