@@ -86,7 +86,7 @@ class OnTerminal:
     def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
         _announce(run, samples, requests, resumed)
         self._resumed = resumed
-        self._line = self._bar.add_task("asking", total=max(requests, resumed), completed=resumed, note="")
+        self._line = self._bar.add_task("asking", total=max(requests, resumed), completed=resumed, note="", resumed=resumed)
 
     def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None:
         if self._line is None:
@@ -122,19 +122,25 @@ def _plain(text: str) -> str:
 
 def _bar() -> Bar:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
-    class Speed(ProgressColumn):
+    class Pace(ProgressColumn):
+        """Rate and time left over the whole run: answers come in waves, so what the last seconds brought says little."""
+
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+            done = task.completed - task.fields["resumed"]
+            if task.elapsed is None or done < _ENOUGH:
+                return Text("")
+            rate = done / max(task.elapsed, 1e-3)
+            left = (task.total or 0) - task.completed
+            return Text(f"{rate:.1f}/s" + (f", {duration(left / rate)} left" if left > 0 else ""))
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        Pace(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True, expand=True)
