@@ -53,6 +53,15 @@ def unwritable(path: Path, error: OSError) -> StoreError:
     )
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses inside the block becomes the StoreError of `unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def write_json(path: Path, value: Json, *, indent: int | None = 1) -> None:
     """Write strict JSON (NaN is an error) atomically."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from evalkit.errors import StoreError
-from evalkit.runner.files import atomic, clear_leftovers, sync_folder, unwritable
+from evalkit.runner.files import atomic, clear_leftovers, sync_folder, unwritable, writing
 
 SEGMENT_BYTES = 64 << 20
 COMMIT_SECONDS = 0.05
@@ -74,11 +74,9 @@ class Log:
         self._current = 1
         self._size = 0
         if write:
-            try:
+            with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 self._open_for_writing(self._segments())
-            except OSError as error:
-                raise unwritable(folder, error) from error
         else:
             self._segments()
 
@@ -168,10 +166,8 @@ class Log:
 
     def commit(self) -> None:
         """Force what was written to the disk. Raises StoreError where the disk refuses."""
-        try:
+        with writing(self.folder):
             self._sync()
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
 
     def close(self) -> None:
         """Commit and stop the background work. Reading goes on working."""

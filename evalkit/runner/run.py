@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import StoreError
-from evalkit.runner.files import write_json
+from evalkit.runner.files import write_json, writing
 from evalkit.runner.records import TaskRecords
 from evalkit.runner.score import score_path
 from evalkit.runner.store import RunStore
@@ -131,7 +131,8 @@ def open_run(path: Path) -> Run:
 
 def write_summaries(path: Path, summaries: list[Summary]) -> None:
     """Store the summaries beside the scores; strict JSON."""
-    write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]})
+    with writing(path):
+        write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]})
 
 
 def read_summary(item: dict[str, Json]) -> Summary:
