@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,20 @@ def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
         )
     task = build(config, splits, prompt, tables=tables)
     extra = tuple(spec for spec in map(scorer_spec, options.scorers) if fits(spec, task.output_type))
-    return ReadyTask(task, config, build_scorers(replace(task.scoring, extra=extra)), extra)
+    scorers = build_scorers(replace(task.scoring, extra=extra))
+    _check_columns(task, scorers)
+    return ReadyTask(task, config, scorers, extra)
+
+
+def _check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
+    """Refuse data that lacks a column which a scorer reads, before anything is asked."""
+    needed = {column: scorer.name for scorer in scorers for column in getattr(scorer, "columns", ())}
+    sample = next(iter(task.samples()), None) if needed else None
+    for column, name in needed.items():
+        if sample is not None and column not in sample.doc:
+            known = list(sample.doc)
+            hint = nearest(column, known) or f"; columns: {', '.join(known)}"
+            raise DataError(f"scorer {name!r} reads the column {column!r}, which the data has not{hint}")
 
 
 def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:

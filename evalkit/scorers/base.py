@@ -99,6 +99,8 @@ class BaseScorer:
     unit: Unit = "sample"
     metrics: tuple[MetricInfo, ...] = ()
     roles: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Columns of the data that the scorer reads beside target and choices; the run refuses data that lacks one."""
     version: int = 1
 
     def parameters(self) -> Mapping[str, Json]:

@@ -155,6 +155,7 @@ class TrueMass(BaseScorer):
 
     def __init__(self, labels: str = "mc2_targets.labels") -> None:
         self._labels = labels
+        self.columns = (labels.partition(".")[0],)
 
     def parameters(self) -> Mapping[str, Json]:
         return {"labels": self._labels}
