@@ -30,9 +30,21 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left of `atomic` in a folder that nobody else writes to."""
+    """Remove what killed processes left of `atomic`."""
     for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # alive, and another user's
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -175,8 +175,8 @@ def test_a_kill_between_the_steps_of_compression(task: Path, calm: evalkit.Run, 
         packed.unlink()
     elif moment == "half-way":
         packed.with_suffix("").write_bytes(plain)
-        packed.rename(packed.with_name(".000002.jsonl.gz.1.tmp"))
-        os.truncate(packed.with_name(".000002.jsonl.gz.1.tmp"), 40)
+        packed.rename(packed.with_name(".000002.jsonl.gz.999999999.tmp"))
+        os.truncate(packed.with_name(".000002.jsonl.gz.999999999.tmp"), 40)
     elif moment == "both":
         packed.with_suffix("").write_bytes(plain)
     else:
