@@ -308,9 +308,33 @@ def test_a_scorer_that_asks_a_model_resumes_and_rescores_without_asking_twice(tm
     again = evalkit.rescore(run.path, ["contains", JUDGE])
     assert summaries(again, "judge_yes")[None] == found
     with pytest.raises(EvalkitError, match=r"asks a model \(judge\) what this run did not ask it"):
-        evalkit.rescore(run.path, [{**JUDGE, "question": "Is it long?"}])
+        evalkit.rescore(run.path, [{**JUDGE, "question": "Is it long?", "label": "long"}])
     with pytest.raises(EvalkitError, match="role 'critic', which this run had no model for"):
-        evalkit.rescore(run.path, [{**JUDGE, "role": "critic"}])
+        evalkit.rescore(run.path, [{**JUDGE, "role": "critic", "label": "critic"}])
+
+
+def test_a_scorer_twice_needs_a_label_and_keeps_its_answers_apart(tmp_path):
+    rows = [{"question": f"<{i:02d}>", "gold": "X"} for i in range(4)]
+    polite, short = JUDGE, {**JUDGE, "question": "Is it short?", "label": "short"}
+    cased = {"name": "exact_match", "ignore_case": True, "label": "any_case"}
+    path = write_text_task(tmp_path, rows, scorers=[polite, short, cased], metric_list=[{"metric": "exact_match"}])
+    judge = Scripted({"short": "VERDICT: YES", "polite": "VERDICT: NO"})
+    run = evalkit.run(str(path), Scripted({}, "x"), roles={"judge": judge})
+    assert {s.metric: s.value for s in run.summary()} == {
+        "exact_match": 0.0,
+        "judge_yes": 0.0,
+        "short": 1.0,
+        "any_case": 1.0,
+    }
+    frame = run.to_pandas()
+    assert (frame[["judge_yes", "short", "exact_match", "any_case"]] == [0.0, 1.0, 0.0, 1.0]).all(axis=None)
+    results = json.loads((run.path / "results.json").read_text())["results"]["colours"]
+    assert (results["judge_yes,none"], results["short,none"]) == (0.0, 1.0)
+    classes = {"name": "pass_at_k", "k": 1, "all_of_k": True, "label": "k"}
+    again = evalkit.rescore(run.path, [classes])
+    assert {"k:pass@1", "k:pass^1", "short"} <= {s.metric for s in again.summary()}
+    with pytest.raises(EvalkitError, match="both report 'exact_match': give one a name of its own with the parameter label"):
+        evalkit.rescore(run.path, [{"name": "exact_match", "ignore_case": True}])
 
 
 def test_repeats_reach_pass_at_k_and_the_majority_vote(tmp_path):
