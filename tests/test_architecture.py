@@ -32,7 +32,8 @@ def imported(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from evalkit.a import b` may name a module or a thing in one.
             folder = ROOT / node.module.replace(".", "/")
-            yield from (f"{node.module}.{a.name}" if (folder / f"{a.name}.py").is_file() else node.module for a in node.names)
+            for name in (alias.name for alias in node.names):
+                yield f"{node.module}.{name}" if (folder / f"{name}.py").is_file() else node.module
 
 
 def kind(module: str) -> str:
