@@ -53,7 +53,8 @@ def validate(
             _print(report)
     bad = [report for report in reports if report["error"]]
     if bad:
-        raise ConfigError(f"{len(bad)} of {len(reports)} tasks have errors: {bad[0]['task']}: {bad[0]['error']}")
+        first = bad[0]["error"] if bad[0]["task"] in bad[0]["error"] else f"{bad[0]['task']}: {bad[0]['error']}"
+        raise ConfigError(f"{len(bad)} of {len(reports)} tasks have errors: {first}")
 
 
 def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,14 +62,16 @@ def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
     from evalkit.cli.settings import from_flags
     from evalkit.models.registry import load_model
     from evalkit.runner.options import RunOptions
-    from evalkit.runner.prepare import ready_task, select
+    from evalkit.runner.prepare import ready_task, scorer_spec, select
+    from evalkit.scorers.registry import misfits
 
     settings = from_flags(given)
     if not settings.get("tasks"):
         raise ConfigError("no task given; name one (evalkit ls tasks lists them)")
     options = RunOptions(**{"model": None, **settings})
     selection = select(options)
-    for warning in selection.warnings:
+    left_out = misfits(map(scorer_spec, options.scorers), {config.task: config.output_type for config in selection.tasks})
+    for warning in (*selection.warnings, *left_out):
         say(f"evalkit: warning: {warning}")
     model = load_model(options.model, options.model_options()) if options.model else None
     reports = []
