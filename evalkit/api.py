@@ -52,7 +52,8 @@ def run(
         UsageError: bad input, with one line that says what, where and what to do.
     """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
-    done = run_prepared(prepare(options), store=store, progress=progress or Silent())
+    progress = progress or Silent()
+    done = run_prepared(prepare(options, progress.phase), store=store, progress=progress)
     if store and done.status != "interrupted":
         _export(done)
     return done

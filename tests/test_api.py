@@ -221,7 +221,7 @@ def test_progress_is_told_what_happens(work):
             seen.append(("scored", task, len(summaries)))
 
     evalkit.run(tasks=task(work, "letters"), model="mock/echo", store=False, progress=Told())
-    assert seen[0] == ("started", 6, 12, 0)
+    assert seen[:2] == [("phase", "loading mock/echo"), ("started", 6, 12, 0)]
     assert seen[-1] == ("scored", "letters", 2)
     assert ("answered", "letters", 12, 0) in seen
 

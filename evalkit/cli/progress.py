@@ -96,7 +96,9 @@ class OnTerminal:
         self._bar.update(self._line, completed=self._resumed + done, description=_plain(task), note="  ".join(notes))
 
     def phase(self, text: str) -> None:
-        if self._line is not None:
+        if self._line is None:
+            say(f"evalkit: {text}")
+        else:
             self._bar.update(self._line, description=_plain(text))
 
     def warning(self, text: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
     return ScorerSpec(str(params.pop("name", "")), params)
 
 
-def prepare(options: RunOptions) -> Prepared:
+def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None) -> Prepared:
     """Load and check everything; the dear parts (models) last, so that a slip is told at once."""
     if not options.tasks:
         raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
@@ -156,11 +157,21 @@ def prepare(options: RunOptions) -> Prepared:
     roles_needed = {role for ready in tasks for scorer in ready.scorers for role in scorer.roles}
     for role in sorted(roles_needed - set(options.roles)):
         raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+    if isinstance(options.model, str):
+        tell(f"loading {options.model}")
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
-    roles = {role: load_model(spec, replace(options.model_options(), args={})) for role, spec in options.roles.items()}
+    roles = {role: _role_model(spec, options) for role, spec in options.roles.items()}
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
     return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
+
+
+def _role_model(spec: Any, options: RunOptions) -> Model:
+    """A role's model; its own options stand behind its name: ``hf/judge,dtype=bfloat16``."""
+    if not isinstance(spec, str):
+        return load_model(spec, replace(options.model_options(), args={}))
+    name, *pairs = re.split(r",(?=[\w-]+=)", spec)
+    return load_model(name, replace(options.model_options(), args=dict(pair.split("=", 1) for pair in pairs)))
 
 
 def _literal(text: str) -> Any:
