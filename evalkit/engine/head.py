@@ -79,7 +79,7 @@ class Head:
         hidden = picked.hidden[0]
         order = np.argsort(layout.sources, kind="stable")
         sources = layout.sources[order]
-        vocabulary = self._layer.weight.shape[0] if self.direct else output.logits.shape[-1]
+        vocabulary = self._layer.out_features if self.direct else output.logits.shape[-1]
         rows = max(_CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // vocabulary, 16)
         results = []
         for begin in range(0, len(hidden), rows):

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, out_of_memory
 from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
 from evalkit.engine.plain import evaluating
-from evalkit.engine.plan import Limits, Step, Trie, plan
+from evalkit.engine.plan import Limits, Trie, plan
 from evalkit.engine.probe import check
 from evalkit.engine.tree import TreeForward
 from evalkit.errors import ModelError
@@ -102,7 +103,8 @@ class PrefixEngine:
             for step in plan(trie, self._limits):
                 if stop.is_set():
                     return True
-                tally.add(*score_step(forward, head, step, trie, jobs, self._device))
+                layout = lay_out(step, trie, jobs)
+                tally.add(layout, *forward_layout(forward, head, layout, self._device, keep=step.keep))
             return True
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -132,16 +134,15 @@ class PrefixEngine:
         return None
 
 
-def score_step(
-    forward: Forward, head: Head, step: Step, trie: Trie, jobs: Sequence[ScoreJob], device: Any
-) -> tuple[Layout, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Run one planned step: its layout, and the log-probability and greediness of each of its scored tokens."""
-    layout = lay_out(step, trie, jobs)
+def forward_layout(
+    forward: Forward, head: Head, layout: Layout, device: Any, *, keep: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Run one pass: the natural-log probability and greediness of each of its scored tokens."""
     with head.watch(layout) as picked:
-        output = forward.run(layout, device, keep=step.keep)
+        output = forward.run(layout, device, keep=keep)
     if not len(layout.where):
-        return layout, np.zeros(0), np.zeros(0, dtype=np.bool_)
-    return layout, *head.score(picked, output, layout)
+        return np.zeros(0), np.zeros(0, dtype=np.bool_)
+    return head.score(picked, output, layout)
 
 
 class _Tally:
@@ -163,7 +164,7 @@ class _Tally:
         self._greedy = np.ones(len(self._lengths), dtype=np.bool_)
         self._missing = self._lengths.copy()
 
-    def add(self, layout: Layout, logprobs: np.ndarray[Any, Any], greedy: np.ndarray[Any, Any]) -> None:
+    def add(self, layout: Layout, logprobs: NDArray[np.float64], greedy: NDArray[np.bool_]) -> None:
         np.add.at(self._sums, layout.jobs, logprobs)
         np.logical_and.at(self._greedy, layout.jobs, greedy)
         np.subtract.at(self._missing, layout.jobs, 1)

@@ -292,3 +292,32 @@ def test_half_precision_is_as_near_to_full_precision_as_plain_is():
     alone = np.array([result.logprob for result in scores(build_engine("plain", half, None, device), jobs)])
     assert np.abs(shared - truth).mean() < 1.2 * np.abs(alone - truth).mean()
     assert shared.max() <= 0
+
+
+@pytest.mark.parametrize("name", [*SHARING, *ALONE])
+def test_the_self_check_tells_bugs_from_rounding_in_half_precision(name):
+    import copy
+
+    import torch
+
+    half, device = copy.deepcopy(model(name)).to(torch.bfloat16), torch.device("cpu")
+    assert PrefixEngine(half, device, PlainEngine(half, None, device)).shares == (name in SHARING)
+
+
+def test_a_text_that_leaks_into_its_neighbours_is_found(monkeypatch):
+    """As in a model with a convolution, or one that takes no notice of the mask."""
+    import copy
+
+    import torch
+
+    from evalkit.engine import tree
+
+    class Leaky(tree._Pass):
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            self._sees = torch.ones_like(self._sees).tril()
+
+    monkeypatch.setattr(tree, "_Pass", Leaky)
+    device = torch.device("cpu")
+    for module in (model("llama"), copy.deepcopy(model("llama")).to(torch.bfloat16)):
+        assert not PrefixEngine(module, device, PlainEngine(module, None, device)).shares
