@@ -109,7 +109,7 @@ class Head:
         most, value = most.float(), value.float()
         total = logits.float().sub_(most.unsqueeze(-1)).exp_().sum(dim=-1)[source]
         most = most[source]
-        if self.direct and self._exact:
+        if self.direct and self._exact and self._layer.weight.device.type != "meta":  # which it is while offloaded
             weight = self._layer.weight[target].float()
             exact = (hidden[source].float() * weight.to(hidden.device)).sum(dim=-1)
             if self._layer.bias is not None:

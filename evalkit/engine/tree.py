@@ -114,11 +114,15 @@ def _attend(
     if now.keep:
         now.grown.append((key, value) if kept is None else (torch.cat([kept[0], key], 2), torch.cat([kept[1], value], 2)))
     rows, heads, width, size = query.shape
+    if not _folds(query):
+        groups = heads // key.shape[1]
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        kept = kept and (kept[0].repeat_interleave(groups, dim=1), kept[1].repeat_interleave(groups, dim=1))
     groups = heads // key.shape[1]
     scale = size**-0.5 if scaling is None else scaling
     window = sliding_window if sliding_window is not None and now.deepest >= sliding_window else None
     folded = query.reshape(rows, key.shape[1], groups * width, size)
-    mergeable = window is None and softcap is None and query.device.type == "cpu" and value.shape[-1] == size
+    mergeable = window is None and softcap is None and _folds(query) and value.shape[-1] == size
     if kept is not None and mergeable:
         out = _merged(folded, key, value, kept, now.mask(query, groups, None, whole=False), scale)
     else:
@@ -132,6 +136,11 @@ def _attend(
             scores = torch.tanh(folded @ key.transpose(2, 3) * scale / softcap) * softcap + mask
             out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value
     return out.reshape(rows, heads, width, -1).transpose(1, 2).contiguous(), None
+
+
+def _folds(query: torch.Tensor) -> bool:
+    """Whether heads that share keys become one longer query: it spares a copy of the keys, but repeats the mask."""
+    return query.device.type == "cpu"
 
 
 def _merged(

@@ -139,6 +139,15 @@ def test_every_architecture_gives_the_plain_numbers(name):
         same(scores(engine, jobs), truth)
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma2 (softcaps)", "mistral"])
+def test_the_way_taken_on_other_devices_gives_them_too(name, monkeypatch):
+    from evalkit.engine import tree
+
+    monkeypatch.setattr(tree, "_folds", lambda query: False)
+    jobs = some_jobs()
+    same(scores(prefix(name, strict=True, limits=Limits(24, 8, 0)), jobs), scores(plain(name), jobs))
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_what_cannot_share_falls_back_and_says_so_once(name, caplog):
     import torch
