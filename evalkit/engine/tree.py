@@ -140,7 +140,7 @@ def _attend(
 
 def _folds(query: torch.Tensor) -> bool:
     """Whether heads that share keys become one longer query: it spares a copy of the keys, but repeats the mask."""
-    return query.device.type == "cpu"
+    return bool(query.device.type == "cpu")
 
 
 def _merged(
