@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import ScorerError
+from evalkit.errors import ScorerError, StoreError
 from evalkit.report.export import export_all
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
@@ -18,6 +18,8 @@ from evalkit.runner.score import scorer_requests
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
 from evalkit.runner.store import RunStore, find_run
 from evalkit.runner.stored import StoredTask, stored_tasks
+from evalkit.scorers.base import ScorerSpec
+from evalkit.scorers.registry import fits, misfits
 from evalkit.tasks.schema import GroupConfig
 
 __all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
@@ -50,9 +52,10 @@ def run(
         UsageError: bad input, with one line that says what, where and what to do.
     """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
-    done = run_prepared(prepare(options), store=store, progress=progress or Silent())
+    progress = progress or Silent()
+    done = run_prepared(prepare(options, progress.phase), store=store, progress=progress)
     if store and done.status != "interrupted":
-        export_all(done)
+        _export(done)
     return done
 
 
@@ -80,32 +83,50 @@ def rescore(
 ) -> Run:
     """Score a run's stored responses again, with further ``scorers`` on top of its tasks' own. No model is called.
 
+    A scorer that cannot measure some of the tasks is left out there, with a warning.
+
     Raises ScorerError for a scorer that needs model calls of its own which the run does not hold.
     """
     store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
     try:
-        entries = _with_scorers(store.manifest["tasks"], scorers)
+        progress = progress or Silent()
+        added = [scorer_spec(item) for item in scorers]
+        entries = _with_scorers(store.manifest["tasks"], added)
+        for line in (warnings := misfits(added, {name: entry["output_type"] for name, entry in entries.items()})):
+            progress.warning(line)
         tasks = stored_tasks(store, {**store.manifest, "tasks": entries}, allow_code=allow_code)
         fingerprints = dict(store.manifest["fingerprints"])
         _require_answers(store, tasks, fingerprints)
         groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
-        summaries = score_run(store, tasks, groups, fingerprints, progress or Silent())
-        store.update(tasks=entries)  # only now: a scorer that does not work must not stay with the run
+        summaries = score_run(store, tasks, groups, fingerprints, progress)
+        warnings = list(dict.fromkeys([*store.manifest["warnings"], *warnings]))
+        store.update(tasks=entries, warnings=warnings)  # only now: a scorer that does not work must not stay with the run
         write_summaries(store.path, summaries)
     finally:
         store.close()
     done = Run(store)
-    export_all(done)
+    _export(done)
     return done
 
 
-def _with_scorers(tasks: Mapping[str, Any], scorers: Sequence[str | Mapping[str, Any]]) -> dict[str, Any]:
-    """The manifest's tasks with further scorers, each once a task."""
-    added = [asdict(scorer_spec(item)) for item in scorers]
+def _export(run: Run) -> None:
+    """Write the derived files. What can go wrong here costs no answer and no score, and the message says so."""
+    try:
+        export_all(run)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the report to {run.path}: {error.strerror or error}. All answers and scores are safe; "
+            f"make room, then: evalkit report {run.path}"
+        ) from error
+
+
+def _with_scorers(tasks: Mapping[str, Any], added: Sequence[ScorerSpec]) -> dict[str, Any]:
+    """The manifest's tasks with the further scorers that fit them, each once a task."""
     entries = {}
     for name, entry in tasks.items():
         known = entry.get("extra_scorers", [])
-        entries[name] = {**entry, "extra_scorers": [*known, *(item for item in added if item not in known)]}
+        fitting = [asdict(spec) for spec in added if fits(spec, entry["output_type"])]
+        entries[name] = {**entry, "extra_scorers": [*known, *(item for item in fitting if item not in known)]}
     return entries
 
 

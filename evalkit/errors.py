@@ -76,7 +76,10 @@ class Interrupted(EvalkitError):
     exit_code = 130
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
-    """A hint `` (did you mean a, b?)`` with the nearest known names, or the empty string."""
-    close = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.5) -> str:
+    """A hint `` (did you mean a, b?)`` with the nearest known names, or the empty string.
+
+    ``cutoff`` in [0, 1] is how alike two names must be (`difflib.SequenceMatcher.ratio`).
+    """
+    close = difflib.get_close_matches(name, list(known), n=limit, cutoff=cutoff)
     return f" (did you mean {', '.join(close)}?)" if close else ""

@@ -31,10 +31,9 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from evalkit.a import b` may name a module or a thing in one.
-            yield from (
-                f"{node.module}.{a.name}" if (ROOT / node.module.replace(".", "/") / f"{a.name}.py").is_file() else node.module
-                for a in node.names
-            )
+            folder = ROOT / node.module.replace(".", "/")
+            for name in (alias.name for alias in node.names):
+                yield f"{node.module}.{name}" if (folder / f"{name}.py").is_file() else node.module
 
 
 def kind(module: str) -> str:

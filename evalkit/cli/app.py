@@ -63,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # model text may hold characters that the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
+    # Libraries read these when they are imported. What keeps a hub from answering is told once, as our error.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     sys.exit(_guarded(list(sys.argv[1:] if argv is None else argv)))
 
 

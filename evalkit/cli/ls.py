@@ -28,7 +28,7 @@ def ls(
     if json:
         print_json([dict(zip((h.lower() for h in headers), row, strict=True)) for row in shown])
         return
-    print_table(headers, shown)
+    print_table(headers, shown, spare=(2,))
     say(f"\n{len(shown)} of {len(rows)} {what}" if pattern else f"\n{len(rows)} {what}")
 
 

@@ -43,7 +43,7 @@ TrustRemoteCode = Annotated[
     bool | None, option("--trust-remote-code/--no-trust-remote-code", "Run Python code that comes with a model.")
 ]
 Device = Annotated[str | None, option("--device", "cpu, cuda, cuda:1, ... [default: the best there is]")]
-Role = Annotated[list[str] | None, option("--role", "A model that scorers ask: judge=provider/name.")]
+Role = Annotated[list[str] | None, option("--role", "A model that scorers ask: judge=provider/name,option=value.")]
 Scorers = Annotated[list[str] | None, option("--scorers", "Further scorers: name or name:param=value,... (repeat it).")]
 OutputDir = Annotated[str | None, option("--output-dir", "Where runs go. [default: runs]")]
 Name = Annotated[str | None, option("--name", "A name for the run. [default: model and tasks]")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from evalkit.types import Summary
 
 if TYPE_CHECKING:
     from evalkit.report.base import ReportableRun
+
+#: Characters of a table's last column (and of its first) that are worth a line.
+_LEAST = 20
 
 #: A task with more slices than this shows them only in the report and in summary.csv.
 SLICES_SHOWN = 20
@@ -27,24 +31,46 @@ def print_json(value: Any) -> None:
     print(dumps(value, indent=2).decode("utf-8"))
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+def print_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), spare: Sequence[int] = ()
+) -> None:
     """Aligned columns; columns in ``right`` (by position) are aligned to the right, empty columns left out.
 
-    On a terminal the header is bold and long lines are cut at its width; piped, every line is whole.
+    On a terminal the header is bold, and the last column is cut where it does not fit. Where not even `_LEAST` of it fits,
+    the columns in ``spare`` go, the first one first, then the first column is cut. Piped, every line is whole.
     """
     table = [list(map(str, row)) for row in rows]
     kept = [i for i in range(len(headers)) if any(row[i] for row in table) or not table]
     widths = {i: max(len(headers[i]), *(len(row[i]) for row in table)) if table else len(headers[i]) for i in kept}
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+    def excess() -> int:
+        return sum(widths[i] for i in kept[:-1]) + min(widths[kept[-1]], _LEAST) + 2 * (len(kept) - 1) - room
+
+    gone = []
+    for i in spare:
+        if i in kept and excess() > 0:
+            kept.remove(i)
+            gone.append(headers[i])
+    if excess() > 0:
+        widths[kept[0]] = max(_LEAST, widths[kept[0]] - excess())
 
     def text(row: Sequence[str]) -> str:
-        return "  ".join(row[i].rjust(widths[i]) if i in right else row[i].ljust(widths[i]) for i in kept).rstrip()
+        cells = [_cut(row[i], widths[i]) for i in kept]
+        line = "  ".join(c.rjust(widths[i]) if i in right else c.ljust(widths[i]) for i, c in zip(kept, cells, strict=True))
+        return _cut(line.rstrip(), room)
 
-    terminal = sys.stdout.isatty()
     header = text(headers)
-    print(_bold(header) if terminal else header)
+    print(_bold(header) if sys.stdout.isatty() else header)
     print("-" * len(header))
     for row in table:
         print(text(row))
+    if gone:
+        say(f"(left out on this narrow terminal: {', '.join(gone)}; --json has everything)")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 RESULT_HEADERS = ("Task", "n-shot", "Filter", "Metric", "", "Value", "Stderr", "95% CI", "n", "Notes")
@@ -61,7 +87,7 @@ def print_results(run: ReportableRun) -> None:
         name = "" if row.repeated else f"{'  ' * row.depth}{'· ' if row.kind == 'slice' else ''}{row.name}"
         notes = "; ".join(row.notes)
         rows.append((name, row.shots, row.filter, row.metric, row.arrow, row.value, row.stderr, row.ci, row.n, notes))
-    print_table(RESULT_HEADERS, rows, right=(1, 5, 6, 7, 8))
+    print_table(RESULT_HEADERS, rows, right=(1, 5, 6, 7, 8), spare=(2, 1, 9, 6) if _one_filter(rows) else (1, 9, 6, 2))
 
 
 def results_json(run: ReportableRun) -> dict[str, Any]:
@@ -74,6 +100,10 @@ def results_json(run: ReportableRun) -> dict[str, Any]:
         "status": run.status,
         "summaries": [asdict(s) for s in run.summary()],
     }
+
+
+def _one_filter(rows: Sequence[Sequence[str]]) -> bool:
+    return len({row[2] for row in rows}) == 1
 
 
 def _many_slices(summaries: Sequence[Summary], one: Summary) -> bool:

@@ -69,6 +69,9 @@ class Lines:
     def phase(self, text: str) -> None:
         say(f"evalkit: {text} ({duration(time.monotonic() - self._began)} so far)")
 
+    def warning(self, text: str) -> None:
+        say(f"evalkit: warning: {text}")
+
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
 
@@ -83,7 +86,7 @@ class OnTerminal:
     def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
         _announce(run, samples, requests, resumed)
         self._resumed = resumed
-        self._line = self._bar.add_task("asking", total=max(requests, resumed), completed=resumed, note="")
+        self._line = self._bar.add_task("asking", total=max(requests, resumed), completed=resumed, note="", resumed=resumed)
 
     def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None:
         if self._line is None:
@@ -93,8 +96,13 @@ class OnTerminal:
         self._bar.update(self._line, completed=self._resumed + done, description=_plain(task), note="  ".join(notes))
 
     def phase(self, text: str) -> None:
-        if self._line is not None:
+        if self._line is None:
+            say(f"evalkit: {text}")
+        else:
             self._bar.update(self._line, description=_plain(text))
+
+    def warning(self, text: str) -> None:
+        say(f"evalkit: warning: {text}")
 
     def scored(self, task: str, summaries: Sequence[Summary]) -> None:
         if self._line is not None:
@@ -116,19 +124,25 @@ def _plain(text: str) -> str:
 
 def _bar() -> Bar:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
-    class Speed(ProgressColumn):
+    class Pace(ProgressColumn):
+        """Rate and time left over the whole run: answers come in waves, so what the last seconds brought says little."""
+
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+            done = task.completed - task.fields["resumed"]
+            if task.elapsed is None or done < _ENOUGH:
+                return Text("")
+            rate = done / max(task.elapsed, 1e-3)
+            left = (task.total or 0) - task.completed
+            return Text(f"{rate:.1f}/s" + (f", {duration(left / rate)} left" if left > 0 else ""))
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        Pace(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True, expand=True)

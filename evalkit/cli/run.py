@@ -141,7 +141,7 @@ def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: boo
         print_results(done)
         say(f"\nreport: {done.path / 'report.html'}")
     if done.status != "complete":
-        raise Incomplete(f"incomplete: {_missing(done)}. Resume with: evalkit run --resume {done.path}")
+        raise Incomplete(f"incomplete: {_missing(done)}. Resume with: evalkit run --resume {done.path}{_retry(done)}")
 
 
 def _missing(run: Run) -> str:
@@ -150,9 +150,19 @@ def _missing(run: Run) -> str:
 
     counts = run.manifest.get("counts", {})
     reasons = [str(counts[key]) for key in ("systemic",) if counts.get(key)]
-    reasons += [f"{counted(counts['failures'], 'request')} failed"] if counts.get("failures") else []
+    if counts.get("failures"):
+        failure = next((view.record.failure for view in run.records() if view.record.failure is not None), None)
+        why = "" if failure is None else f" (the first: {failure.kind}: {failure.message})"
+        reasons.append(f"{counted(counts['failures'], 'request')} failed{why}")
     reasons += [f"{counted(counts['unanswered'], 'request')} not answered"] if counts.get("unanswered") else []
     return "; ".join(reasons) or "not everything was answered"
+
+
+def _retry(run: Run) -> str:
+    """The flag without which nothing would be asked again."""
+    counts = run.manifest.get("counts", {})
+    final = counts.get("failures") and not (counts.get("retryable") or counts.get("unanswered") or counts.get("systemic"))
+    return " --retry-errors" if final else ""
 
 
 def _run_options(settings: dict[str, Any], **more: Any) -> Any:

@@ -53,7 +53,8 @@ def validate(
             _print(report)
     bad = [report for report in reports if report["error"]]
     if bad:
-        raise ConfigError(f"{len(bad)} of {len(reports)} tasks have errors: {bad[0]['task']}: {bad[0]['error']}")
+        first = bad[0]["error"] if bad[0]["task"] in bad[0]["error"] else f"{bad[0]['task']}: {bad[0]['error']}"
+        raise ConfigError(f"{len(bad)} of {len(reports)} tasks have errors: {first}")
 
 
 def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,14 +62,16 @@ def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
     from evalkit.cli.settings import from_flags
     from evalkit.models.registry import load_model
     from evalkit.runner.options import RunOptions
-    from evalkit.runner.prepare import ready_task, select
+    from evalkit.runner.prepare import ready_task, scorer_spec, select
+    from evalkit.scorers.registry import misfits
 
     settings = from_flags(given)
     if not settings.get("tasks"):
         raise ConfigError("no task given; name one (evalkit ls tasks lists them)")
     options = RunOptions(**{"model": None, **settings})
     selection = select(options)
-    for warning in selection.warnings:
+    left_out = misfits(map(scorer_spec, options.scorers), {config.task: config.output_type for config in selection.tasks})
+    for warning in (*selection.warnings, *left_out):
         say(f"evalkit: warning: {warning}")
     model = load_model(options.model, options.model_options()) if options.model else None
     reports = []
@@ -82,9 +85,10 @@ def _check(given: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _describe(ready: ReadyTask, model: Model | None) -> dict[str, Any]:
     """What is found out about a task from its first sample."""
-    from evalkit.errors import DataError
+    from evalkit.errors import DataError, ScorerError
     from evalkit.models.base import ChatModel, TokenizingModel
     from evalkit.report.samples import target_text
+    from evalkit.runner.trial import try_out
     from evalkit.types import Record
 
     task = ready.task
@@ -92,9 +96,9 @@ def _describe(ready: ReadyTask, model: Model | None) -> dict[str, Any]:
     if sample is None:
         raise DataError(f"task {task.name!r} has no samples")
     requests = task.requests(sample, model if isinstance(model, ChatModel) else None)
-    for pipeline in task.filters:
-        if task.output_type == "generate_until":
-            pipeline.apply([["" for _ in range(task.repeats)]], [sample.doc])
+    trials = try_out(ready, sample, requests)
+    if trials and all(trial.reason for trial in trials):
+        raise ScorerError(f"task {task.name}: the first sample cannot be scored: {trials[0].reason}")
     return {
         "task": task.name,
         "error": None,
@@ -104,6 +108,7 @@ def _describe(ready: ReadyTask, model: Model | None) -> dict[str, Any]:
         "n_shot": task.num_fewshot,
         "filters": [f.name for f in task.filters],
         "scorers": [s.signature() for s in ready.scorers],
+        "unscored": [{"scorer": t.scorer, "filter": t.filter, "reason": t.reason} for t in trials if t.reason],
         "sample_id": sample.id,
         "target": target_text(Record(sample)),
         "requests": [_request(q, model if isinstance(model, TokenizingModel) else None) for q in requests],
@@ -134,6 +139,8 @@ def _print(report: dict[str, Any]) -> None:
     print(f"filters: {', '.join(report['filters'])}")
     for signature in report["scorers"]:
         print(f"scorer:  {signature}")
+    for trial in report["unscored"]:
+        print(f"note:    {trial['scorer']} on filter {trial['filter']}: {trial['reason']}")
     print(f"first sample: {report['sample_id']}, target {report['target']!r}")
     shown = None
     for request in report["requests"]:

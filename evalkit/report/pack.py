@@ -111,6 +111,8 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
     record, sample = view.record, view.record.sample
     first = record.requests[0].prompt if record.requests else ""
     failure = record.failure
+    scores = base.values(view, names)
+    details = {name: {k: v for k, v in s.detail.items() if k not in scores} for name, s in view.scores.items()}
     return {
         "task": view.task,
         "id": sample.id,
@@ -128,14 +130,14 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
             if r is not None and r.text is not None
         ],
         "error": None if failure is None else f"{failure.kind}: {failure.message}",
-        "scores": base.values(view, names),
+        "scores": scores,
         "remarks": {
-            name: s.reason if s.stats is None else dict(s.detail)
+            name: s.reason if s.stats is None else details[name]
             for name, s in view.scores.items()
-            if s.stats is None or s.detail
+            if s.stats is None or details[name]
         },
         "slices": dict(sample.slices),
-        "doc": _cut(strict.dumps(sample.doc, indent=1).decode()),
+        "doc": _cut(strict.indented(sample.doc)),
     }
 
 

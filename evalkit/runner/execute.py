@@ -63,11 +63,14 @@ class Pending:
         taken: list[Request] = []
         for request in self._requests:
             key = request.key
-            if key in self.in_flight or self._journal.written(key, since=self._begin):
-                continue  # equal to one that this pass asked already
-            if self._settled(key):
-                self._counts.resumed += 1
+            if key in self.in_flight:
                 continue
+            if self._journal.known(key):
+                if self._journal.written(key, since=self._begin):
+                    continue  # equal to one that this pass asked already
+                if self._settled(key):
+                    self._counts.resumed += 1
+                    continue
             self.in_flight[key] = request
             taken.append(request)
             if len(taken) >= limit:

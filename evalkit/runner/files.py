@@ -30,9 +30,21 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left of `atomic` in a folder that nobody else writes to."""
+    """Remove what killed processes left of `atomic`."""
     for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # alive, and another user's
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -51,6 +63,15 @@ def unwritable(path: Path, error: OSError) -> StoreError:
         f"cannot write to {path}: {what}. Nothing that was answered is lost; "
         "free space or name another --output-dir, then run the same command again"
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses inside the block becomes the StoreError of `unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 1) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.runner.keys import KeyIndex
-from evalkit.runner.log import SEGMENT_BYTES, Log
+from evalkit.runner.log import Log
 from evalkit.types import EMPTY, Failure, Response
 
 _DEFAULTS = tuple((f.name, f.default) for f in fields(Response) if f.name not in ("key", "error", "extra"))
@@ -24,9 +24,9 @@ class Journal:
     needed: most readers of a run want its summary alone.
     """
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
         self.folder = folder
-        self._log = Log(folder, write=write, segment_bytes=segment_bytes)
+        self._log = Log(folder, write=write)
         self._made: KeyIndex | None = None
         self._answers = 0
 
@@ -63,6 +63,10 @@ class Journal:
         """Whether ``key`` has a successful answer."""
         found = self._index.get(key)
         return found is not None and found & 1 == 1
+
+    def known(self, key: str) -> bool:
+        """Whether anything came back for ``key``, an answer or a failure."""
+        return self._index.get(key) is not None
 
     def position(self) -> int:
         """A mark for `written`: what is appended from now on."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 
 _FEWEST = 1 << 10
+_halves = struct.Struct(">QQ").unpack
 
 
 class KeyIndex:
@@ -23,12 +25,12 @@ class KeyIndex:
 
     def get(self, key: str) -> int | None:
         """The number of ``key``, or ``None``."""
-        found = self._numbers[self._slot(int(key[:16], 16), int(key[16:], 16))]
+        found = self._numbers[self._slot(*_halves(bytes.fromhex(key)))]
         return found - 1 if found else None
 
     def set(self, key: str, number: int) -> None:
         """Give ``key`` a number, in place of the one it had."""
-        high, low = int(key[:16], 16), int(key[16:], 16)
+        high, low = _halves(bytes.fromhex(key))
         slot = self._slot(high, low)
         if not self._numbers[slot]:
             if 3 * self._count >= 2 * len(self._numbers):

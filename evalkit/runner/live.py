@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from evalkit.runner.journal import Journal
@@ -24,8 +25,9 @@ class _Waiting:
 class LiveScores:
     """Means of each task's first plain-mean metric, updated as samples complete.
 
-    For the eye only: samples that were partly answered before, or share a request with another one, are left out;
-    summaries never use this. Memory holds what is in flight.
+    For the eye only: samples that were partly answered before, or share a request with another one, are left out, and
+    where the model is so fast that scoring would cost more than a twentieth of the time, some more; summaries never use
+    this. Memory holds what is in flight.
     """
 
     def __init__(self, journal: Journal, tasks: list[Scored]) -> None:
@@ -35,10 +37,12 @@ class LiveScores:
         self._waiting: dict[str, _Waiting] = {}
         """By request key; the requests of a sample share theirs."""
         self._sums: dict[str, tuple[float, int]] = {}
+        self._begun = time.perf_counter()
+        self._spent = 0.0
 
     def planned(self, sample: Sample, requests: tuple[Request, ...]) -> None:
         """A sample was planned: remember which requests it waits for."""
-        if self._headlines[sample.task] is None or any(self._journal.written(q.key, since=0) for q in requests):
+        if self._busy() or self._headlines[sample.task] is None or any(self._journal.known(q.key) for q in requests):
             return
         keys = {q.key for q in requests}
         waiting = _Waiting(sample, requests, len(keys))
@@ -53,13 +57,18 @@ class LiveScores:
         waiting.responses[response.key] = response
         waiting.open -= 1
         if waiting.open == 0:
+            begun = time.perf_counter()
             self._score(task, waiting)
+            self._spent += time.perf_counter() - begun
 
     def value(self, task: str) -> tuple[str, float] | None:
         """Metric name and running mean of a task, once there is one."""
         headline = self._headlines[task]
         total, n = self._sums.get(task, (0.0, 0))
         return (headline[1].name, total / n) if headline and n else None
+
+    def _busy(self) -> bool:
+        return self._spent > 0.1 + (time.perf_counter() - self._begun) / 20
 
     def _score(self, task: str, waiting: _Waiting) -> None:
         headline = self._headlines[task]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from evalkit.errors import StoreError
-from evalkit.runner.files import atomic, clear_leftovers, sync_folder, unwritable
+from evalkit.runner.files import atomic, clear_leftovers, sync_folder, unwritable, writing
 
 SEGMENT_BYTES = 64 << 20
 COMMIT_SECONDS = 0.05
@@ -50,16 +50,20 @@ class Log:
     Args:
         folder: made when missing and ``write`` is set.
         write: open for appending; the last segment's torn tail is repaired.
-        segment_bytes: size at which a segment is sealed.
+        segment_bytes: size at which a segment is sealed; `SEGMENT_BYTES` by default.
+        may_lack: for reading, a folder that is not there is an empty log.
 
     Raises:
         StoreError: the folder is missing (reading) or cannot be written.
     """
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, write: bool = False, segment_bytes: int | None = None, may_lack: bool = False
+    ) -> None:
         self.folder = folder
         self.damaged = 0
-        self._limit = segment_bytes
+        self._may_lack = may_lack
+        self._limit = segment_bytes or SEGMENT_BYTES
         self._files: dict[int, IO[bytes]] = {}
         self._out: int | None = None
         self._lock = threading.Lock()
@@ -70,11 +74,9 @@ class Log:
         self._current = 1
         self._size = 0
         if write:
-            try:
+            with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 self._open_for_writing(self._segments())
-            except OSError as error:
-                raise unwritable(folder, error) from error
         else:
             self._segments()
 
@@ -106,6 +108,8 @@ class Log:
 
     def _segments(self) -> list[int]:
         if not self.folder.is_dir():
+            if self._may_lack:
+                return []
             raise StoreError(f"{self.folder}: no such folder in the run; is it a run directory?")
         return sorted({int(p.name.split(".")[0]) for p in self.folder.glob("*.jsonl*") if not p.name.endswith(".tmp")})
 
@@ -162,10 +166,8 @@ class Log:
 
     def commit(self) -> None:
         """Force what was written to the disk. Raises StoreError where the disk refuses."""
-        try:
+        with writing(self.folder):
             self._sync()
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
 
     def close(self) -> None:
         """Commit and stop the background work. Reading goes on working."""
@@ -180,12 +182,16 @@ class Log:
                 os.close(self._out)
                 self._out = None
 
-    def release(self) -> None:
-        """Close, readers too."""
-        self.close()
+    def rest(self) -> None:
+        """Close the files that reading opened; the next read opens them again."""
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+    def release(self) -> None:
+        """Close, readers too."""
+        self.close()
+        self.rest()
 
     def _open_for_writing(self, segments: list[int]) -> None:
         clear_leftovers(self.folder)

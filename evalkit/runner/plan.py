@@ -61,6 +61,7 @@ def planned(
             if watch is not None:
                 watch(sample, requests)
             yield from requests
+        log.close()
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
 from evalkit.scorers.base import Scorer, ScorerSpec
-from evalkit.scorers.registry import build_scorers
+from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.load import Selection, TaskLibrary
 from evalkit.tasks.schema import GroupConfig, TaskConfig
@@ -113,8 +114,21 @@ def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
             eval_split=config.test_split or config.validation_split,
         )
     task = build(config, splits, prompt, tables=tables)
-    extra = tuple(scorer_spec(item) for item in options.scorers)
-    return ReadyTask(task, config, build_scorers(replace(task.scoring, extra=extra)), extra)
+    extra = tuple(spec for spec in map(scorer_spec, options.scorers) if fits(spec, task.output_type))
+    scorers = build_scorers(replace(task.scoring, extra=extra))
+    _check_columns(task, scorers)
+    return ReadyTask(task, config, scorers, extra)
+
+
+def _check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
+    """Refuse data that lacks a column which a scorer reads, before anything is asked."""
+    needed = {column: scorer.name for scorer in scorers for column in getattr(scorer, "columns", ())}
+    sample = next(iter(task.samples()), None) if needed else None
+    for column, name in needed.items():
+        if sample is not None and column not in sample.doc:
+            known = list(sample.doc)
+            hint = nearest(column, known) or f"; columns: {', '.join(known)}"
+            raise DataError(f"scorer {name!r} reads the column {column!r}, which the data has not{hint}")
 
 
 def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
@@ -129,24 +143,35 @@ def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
     return ScorerSpec(str(params.pop("name", "")), params)
 
 
-def prepare(options: RunOptions) -> Prepared:
+def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None) -> Prepared:
     """Load and check everything; the dear parts (models) last, so that a slip is told at once."""
     if not options.tasks:
         raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
     if options.fewshot_as_multiturn and not options.apply_chat_template:
         raise ConfigError("--fewshot-as-multiturn needs --apply-chat-template: only a chat has turns")
     selection = select(options)
+    left_out = misfits(map(scorer_spec, options.scorers), {config.task: config.output_type for config in selection.tasks})
     tasks = tuple(ready_task(config, options) for config in selection.tasks)
     for ready in tasks:
         ready.task.requests(next(iter(ready.task.samples())))  # a template that never works is told before the model loads
     roles_needed = {role for ready in tasks for scorer in ready.scorers for role in scorer.roles}
     for role in sorted(roles_needed - set(options.roles)):
         raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+    if isinstance(options.model, str):
+        tell(f"loading {options.model}")
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
-    roles = {role: load_model(spec, replace(options.model_options(), args={})) for role, spec in options.roles.items()}
+    roles = {role: _role_model(spec, options) for role, spec in options.roles.items()}
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
-    return Prepared(options, tasks, selection.groups, model, roles, tuple(selection.warnings))
+    return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
+
+
+def _role_model(spec: Any, options: RunOptions) -> Model:
+    """A role's model; its own options stand behind its name: ``hf/judge,dtype=bfloat16``."""
+    if not isinstance(spec, str):
+        return load_model(spec, replace(options.model_options(), args={}))
+    name, *pairs = re.split(r",(?=[\w-]+=)", spec)
+    return load_model(name, replace(options.model_options(), args=dict(pair.split("=", 1) for pair in pairs)))
 
 
 def _literal(text: str) -> Any:

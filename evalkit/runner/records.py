@@ -27,6 +27,7 @@ class TaskRecords:
         """All records in order, some at a time."""
         for start in range(0, len(self), size):
             yield self.at(range(start, min(start + size, len(self))))
+        self._samples.rest()
 
     def __iter__(self) -> Iterator[Record]:
         for chunk in self.chunks():

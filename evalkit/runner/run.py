@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import StoreError
-from evalkit.runner.files import write_json
+from evalkit.runner.files import write_json, writing
 from evalkit.runner.records import TaskRecords
 from evalkit.runner.score import score_path
 from evalkit.runner.store import RunStore
@@ -71,8 +71,13 @@ class Run:
         """Every metric of every task, filter and slice, then the groups. Empty while nothing is scored."""
         path = self.path / SUMMARY
         if not path.is_file():
+            if self.status == "complete":
+                raise StoreError(f"{path} is gone; evalkit rescore {self.path} makes it anew")
             return []
-        return [read_summary(item) for item in json.loads(path.read_text("utf-8"))["summaries"]]
+        try:
+            return [read_summary(item) for item in json.loads(path.read_text("utf-8"))["summaries"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error}); evalkit rescore {self.path} makes it anew") from error
 
     def value(self, task: str, metric: str, filter: str | None = None) -> float | None:
         """One number: the metric's value over the whole task, from the named filter or the task's only one.
@@ -99,6 +104,8 @@ class Run:
         return pd.DataFrame([_flat(view) | values(view, names) for view in self.records(task)])
 
     def _views(self, task: StoredTask, filter_: Filter) -> Iterator[RecordView]:
+        if self.status == "complete":
+            self._require_scores(task, filter_)
         by_sample = {s.name: _score_lines(self.path, task.name, filter_.name, s) for s in task.scorers if s.unit == "sample"}
         groups = [(s, _group_scores(self.path, task.name, filter_.name, s)) for s in task.scorers if s.unit == "group"]
         for record in TaskRecords(self._store, task.name, filter_):
@@ -110,6 +117,12 @@ class Run:
             status = "ok" if record.complete else "error" if record.failure else "missing"
             yield RecordView(task.name, filter_.name, status, record, scores)
 
+    def _require_scores(self, task: StoredTask, filter_: Filter) -> None:
+        for scorer in task.scorers:
+            path = score_path(self.path, task.name, filter_.name, scorer)
+            if not path.is_file():
+                raise StoreError(f"{path} is gone; evalkit rescore {self.path} makes it anew")
+
 
 def open_run(path: Path) -> Run:
     """The run in directory ``path``; raises StoreError where there is none."""
@@ -118,7 +131,8 @@ def open_run(path: Path) -> Run:
 
 def write_summaries(path: Path, summaries: list[Summary]) -> None:
     """Store the summaries beside the scores; strict JSON."""
-    write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]})
+    with writing(path):
+        write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]})
 
 
 def read_summary(item: dict[str, Json]) -> Summary:

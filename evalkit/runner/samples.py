@@ -5,6 +5,7 @@ Prompts are stored once a sample (the choices of a question share theirs).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from array import array
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
-from evalkit.runner.log import SEGMENT_BYTES, Log
-from evalkit.types import EMPTY, Message, Request, Sample, content_hash
+from evalkit.runner.log import Log
+from evalkit.types import EMPTY, Message, Request, Sample
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode
@@ -22,12 +23,11 @@ _decode = json.JSONDecoder().raw_decode
 class SampleLog:
     """Samples of one task in the order of planning, by position. 8 bytes of memory a sample."""
 
-    def __init__(self, folder: Path, *, write: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._segment_bytes = segment_bytes
+    def __init__(self, folder: Path, *, write: bool = False) -> None:
         self._open(folder, write)
 
     def _open(self, folder: Path, write: bool) -> None:
-        self._log = Log(folder, write=write, segment_bytes=self._segment_bytes)
+        self._log = Log(folder, write=write, may_lack=True)  # of tasks that an unfinished run did not come to
         self._where = array("Q", (entry.where for entry in self._log.entries()))
 
     def __len__(self) -> int:
@@ -46,7 +46,8 @@ class SampleLog:
         self._open(folder, True)
 
     def append(self, sample: Sample, requests: tuple[Request, ...]) -> None:
-        self._where.append(self._log.append(content_hash(sample.id), encode(sample, requests)))
+        key = hashlib.blake2b(sample.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self._where.append(self._log.append(key, encode(sample, requests)))
 
     def __getitem__(self, position: int) -> tuple[Sample, tuple[Request, ...]]:
         """The sample at a position; raises StoreError where the log is damaged."""
@@ -56,7 +57,12 @@ class SampleLog:
             )
         return decode(self._log.read(self._where[position]))
 
+    def rest(self) -> None:
+        """Let go of open files until the next read: a run can have more tasks than a process may have files."""
+        self._log.rest()
+
     def close(self) -> None:
+        """End writing. Reading goes on working."""
         self._log.close()
 
     def release(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from evalkit.errors import ConfigError
 from evalkit.runner.environment import environment, installed
 from evalkit.runner.execute import Execution, execute, stop_on_signals
+from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
 from evalkit.runner.options import redact_command
 from evalkit.runner.plan import planned
@@ -42,6 +43,8 @@ class Progress(Protocol):
 
     def phase(self, text: str) -> None: ...
 
+    def warning(self, text: str) -> None: ...
+
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
 
@@ -53,6 +56,8 @@ class Silent:
     def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None: ...
 
     def phase(self, text: str) -> None: ...
+
+    def warning(self, text: str) -> None: ...
 
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
@@ -87,7 +92,8 @@ def score_run(
     summaries: list[Summary] = []
     facts_by_task: dict[str, Facts] = {}
     for task in tasks:
-        rows, facts = score_task(store, task, fingerprints)
+        with writing(store.path):
+            rows, facts = score_task(store, task, fingerprints)
         facts_by_task[task.name] = facts
         n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
         own = [s for r in rows for s in summarise(r, facts, n_shot)]

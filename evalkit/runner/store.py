@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ from evalkit.types import Json, content_hash
 
 MANIFEST = "run.json"
 SCHEMA = 1
+#: What no manifest can do without.
+_KEYS = ("name", "status", "config", "config_hash", "identity", "fingerprints", "tasks", "groups")
 
 
 def slug(name: str) -> str:
@@ -64,12 +67,16 @@ class RunStore:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _fresh_folder(parent, base)
+        except OSError as error:
+            raise unwritable(parent, error) from error
+        manifest = {"schema": SCHEMA, "id": path.name, **manifest}
+        try:
             for folder in ("journal", "samples", "scores"):
                 (path / folder).mkdir()
-            manifest = {"schema": SCHEMA, "id": path.name, **manifest}
             write_json(path / MANIFEST, manifest)
             _point_latest(parent, path)
         except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)  # no run began here
             raise unwritable(parent, error) from error
         return cls(path, manifest, write=True)
 
@@ -77,6 +84,21 @@ class RunStore:
     def open(cls, path: Path, *, write: bool = False) -> RunStore:
         """An existing run; raises StoreError where ``path`` is none or (writing) another process holds it."""
         return cls(path, read_manifest(path), write=write)
+
+    def require_whole(self) -> None:
+        """Raise StoreError where samples or answers of a finished run are gone: numbers from the rest would be wrong."""
+        if self.manifest["status"] != "complete":
+            return
+        again = f"evalkit run --resume {self.path}"
+        for task, entry in self.manifest["tasks"].items():
+            left = len(self.samples(task))
+            if left < entry["samples"]:
+                lost = f"{entry['samples'] - left} of {entry['samples']} samples of {task} cannot be read"
+                raise StoreError(f"run {self.path.name} is damaged: {lost}; {again} writes them anew (no answer is lost)")
+        answers = self.manifest.get("counts", {}).get("answers", 0)
+        if len(self.journal) < answers:
+            lost = f"{answers - len(self.journal)} of {answers} answers cannot be read"
+            raise StoreError(f"run {self.path.name} is damaged: {lost}; {again} asks for them again")
 
     def update(self, **changes: Json) -> None:
         """Change the manifest, in memory and on disk."""
@@ -112,17 +134,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is not a run directory (no {MANIFEST}){nearest(path.name, others)}") from None
     except (ValueError, OSError) as error:
         raise StoreError(f"{path / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(manifest, dict):
+        raise StoreError(f"{path / MANIFEST} is damaged: it holds no mapping")
     if manifest.get("schema") != SCHEMA:
         raise StoreError(f"{path} was written by another evalkit (schema {manifest.get('schema')}, this one reads {SCHEMA})")
-    return dict(manifest)
+    if missing := [key for key in _KEYS if key not in manifest]:
+        raise StoreError(f"{path / MANIFEST} is damaged: it lacks {', '.join(missing)}")
+    return manifest
 
 
 def newest_unfinished(parent: Path, config_hash: str) -> Path | None:
     """The newest run of this configuration that did not finish."""
     for path in sorted(parent.glob(f"*_{config_hash[:8]}*/{MANIFEST}"), reverse=True):
-        manifest = json.loads(path.read_text("utf-8"))
-        if manifest.get("config_hash") == config_hash:
-            return None if manifest.get("status") == "complete" else path.parent
+        try:
+            manifest = read_manifest(path.parent)
+        except StoreError:
+            continue  # damaged, so nothing to go on with
+        if manifest["config_hash"] == config_hash:
+            return None if manifest["status"] == "complete" else path.parent
     return None
 
 
@@ -137,6 +166,8 @@ def find_run(name: str, parent: Path) -> Path:
     if matches:
         raise StoreError(f"{name!r} fits {len(matches)} runs in {parent}: {', '.join(sorted(p.name for p in matches)[:5])}")
     known = [p.parent.name for p in parent.glob(f"*/{MANIFEST}")]
+    if not known:
+        raise StoreError(f"no run {name!r} here, and no runs at all in {parent} (--output-dir names another folder)")
     raise StoreError(f"no run {name!r} here or in {parent}{nearest(name, known)}")
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.runner.store import RunStore
+from pydantic import ValidationError
+
+from evalkit.errors import StoreError
+from evalkit.runner.store import MANIFEST, RunStore
 from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter
@@ -38,12 +41,14 @@ def task_entry(config: TaskConfig, plan: ScoringPlan) -> dict[str, Json]:
 def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bool | None = None) -> list[StoredTask]:
     """The tasks of a run. Code of a task folder is loaded again only where the run itself was allowed to.
 
-    Raises CodeRefused or TaskError where a function of the task's folder is gone or not allowed.
+    Raises StoreError where the run is damaged, CodeRefused or TaskError where a function of the task's folder is gone or not
+    allowed.
     """
+    store.require_whole()
     allowed = bool(manifest["config"].get("allow_code")) if allow_code is None else allow_code
     tasks = []
     for name, entry in manifest["tasks"].items():
-        config = TaskConfig.model_validate(entry["definition"])
+        config = _definition(store, name, entry)
         plan = scoring_plan(
             config,
             allow_code=allowed,
@@ -54,3 +59,12 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
         filters = pipelines(config.filter_list, allow_code=allowed)
         tasks.append(StoredTask(name, entry["num_fewshot"], filters, build_scorers(plan)))
     return tasks
+
+
+def _definition(store: RunStore, name: str, entry: Mapping[str, Any]) -> TaskConfig:
+    try:
+        return TaskConfig.model_validate(entry["definition"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise StoreError(f"{store.path / MANIFEST}: the definition of task {name} is damaged ({reason})") from error

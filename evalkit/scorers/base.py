@@ -93,12 +93,14 @@ class Scorer(Protocol):
 
 
 class BaseScorer:
-    """Defaults for a scorer over samples; subclasses set ``metrics`` and write `score` (and `aggregate` if no mean)."""
+    """Defaults for a scorer over samples; subclasses set ``metrics`` and write `score_one` (and `aggregate` if no mean)."""
 
     name: str = ""
     unit: Unit = "sample"
     metrics: tuple[MetricInfo, ...] = ()
     roles: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Columns of the data that the scorer reads beside target and choices; the run refuses data that lacks one."""
     version: int = 1
 
     def parameters(self) -> Mapping[str, Json]:
@@ -119,7 +121,11 @@ class BaseScorer:
         return None
 
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        raise NotImplementedError(f"{type(self).__name__} must define score()")
+        return [self.score_one(record) for record in records]
+
+    def score_one(self, record: Record) -> Score:
+        """The score of one record; what a scorer without state across records writes instead of `score`."""
+        raise NotImplementedError(f"{type(self).__name__} must define score() or score_one()")
 
     def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:
         """Weighted means of the columns that the metrics name."""

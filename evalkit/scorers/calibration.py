@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -37,10 +36,7 @@ class CalibrationError(TotalsScorer):
     def parameters(self) -> Mapping[str, Json]:
         return {"bins": self._bins, "per": self._per}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         gold = gold_indices(record.sample)
         if gold is None:
             return Score.unscored(no_gold(record.sample))

@@ -69,10 +69,7 @@ class ChoiceAccuracy(BaseScorer):
     def parameters(self) -> Mapping[str, Json]:
         return {} if self.name in self._rankings else {"metrics": ",".join(self._rankings)}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         sample = record.sample
         gold = gold_indices(sample)
         if gold is None:
@@ -94,10 +91,7 @@ class ChoiceGreedy(BaseScorer):
     name = "exact_match"
     metrics = (share("exact_match"),)
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         gold = gold_indices(record.sample)
         if gold is None:
             return Score.unscored(no_gold(record.sample))
@@ -124,10 +118,7 @@ class ChoiceProbability(BaseScorer):
             else (share(self.name, proportion=False),)
         )
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         gold = gold_indices(record.sample)
         if gold is None:
             return Score.unscored(no_gold(record.sample))
@@ -155,14 +146,12 @@ class TrueMass(BaseScorer):
 
     def __init__(self, labels: str = "mc2_targets.labels") -> None:
         self._labels = labels
+        self.columns = (labels.partition(".")[0],)
 
     def parameters(self) -> Mapping[str, Json]:
         return {"labels": self._labels}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         value: Any = record.sample.doc
         for key in self._labels.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None

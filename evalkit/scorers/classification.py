@@ -35,10 +35,7 @@ class Accuracy(BaseScorer):
     def parameters(self) -> Mapping[str, Json]:
         return {"ranking": self._ranking, "unparsed": self._unparsed}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         sample = record.sample
         choices = sample.choices
         if not choices:
@@ -226,10 +223,7 @@ class ChoicePair(TotalsScorer):
         low = -1.0 if name == "mcc" else 0.0
         self.metrics = (MetricInfo(name, low=low, high=1.0, ideal=1.0),)
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         sample = record.sample
         choices = sample.choices or ()
         gold = gold_indices(sample)

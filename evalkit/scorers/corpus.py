@@ -61,10 +61,7 @@ class Corpus(TotalsScorer):
         """The counts that sacrebleu keeps of one hypothesis against its references."""
         return [float(x) for x in self.engine._extract_corpus_statistics([hypothesis], [[gold] for gold in golds])[0]]
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         given = answers(record)
         if given is None:
             return Score.unscored(no_answer(record))

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from evalkit.scorers.aggregations import Custom
 from evalkit.scorers.base import Array, MetricInfo, Scorer
 from evalkit.scorers.items import ItemScorer
+from evalkit.scorers.labelled import Labelled
 from evalkit.scorers.totals import TotalsScorer
 from evalkit.stats.intervals import effective_n, t_interval, wilson
 from evalkit.stats.means import Ints, cluster_codes, clustered_stderr, mean, mean_stderr
@@ -57,6 +58,8 @@ def estimate(
     Rows with a NaN in a column that the metric reads are left out. Clusters that all hold one row are none. The standard
     error is ``None`` for fewer than two rows (or clusters).
     """
+    if isinstance(scorer, Labelled):
+        return estimate(scorer.inner, scorer.original(metric), stats, clusters, level=level, seed=seed)
     if isinstance(scorer, ItemScorer):
         part = scorer.part(metric.name)
         if part.columns.stop > stats.shape[1]:  # learnt from a later filter's records

@@ -51,6 +51,7 @@ class PairConsistency(BaseScorer):
 
     def __init__(self, group: str, compare: str = "answer", ranking: str = "acc") -> None:
         self._column = group
+        self.columns = (group,)
         self._compare = one_of("compare", compare, ("answer", "correctness"))
         self._ranking = one_of("ranking", ranking, RANKINGS)
 
@@ -89,6 +90,7 @@ class GroupCorrelation(TotalsScorer):
 
     def __init__(self, group: str, x: str, y: str = "probability", choice: int = 0) -> None:
         self._column, self._x, self._choice = group, x, choice
+        self.columns = (group, x)
         self._y = one_of("y", y, ("probability", "accuracy"))
 
     def parameters(self) -> Mapping[str, Json]:

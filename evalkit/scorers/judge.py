@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
@@ -69,10 +68,7 @@ class JudgeYesNo(BaseScorer):
             for slot, answer in enumerate(answers(record) or ())
         )
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         if answers(record) is None:
             return Score.unscored(no_answer(record))
         replies: Sequence[Response | None] = record.judged.get(self.name, ())

@@ -85,10 +85,7 @@ class RollingPerplexity(TotalsScorer):
         parameters: dict[str, Json] = {"column": self._column} if self._column else {}
         return parameters if len(self.metrics) == 1 else {**parameters, "metrics": ",".join(m.name for m in self.metrics)}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         results = record.results
         if not results:
             return Score.unscored("no log-likelihood")

@@ -163,7 +163,7 @@ def _items(plan: ScoringPlan, spec: MetricSpec) -> Items:
         return called(name, spec.metric, spec.params, several)
     if name == "exact_match" and not spec.hf_evaluate:
         inner = text.exact_match(**_exact_match_params(spec))
-        return lambda record: {name: inner._one(record).value}
+        return lambda record: {name: inner.score_one(record).value}
     if spec.hf_evaluate or name not in KNOWN:
         if not spec.hf_evaluate and not plan.allow_code:
             hub = "; if it is one of the evaluate library, --allow-code loads it"

@@ -31,10 +31,7 @@ class MatchesPattern(BaseScorer):
     def parameters(self) -> Mapping[str, Json]:
         return {"column": self._column, "ignore_case": bool(self._flags & re.IGNORECASE)}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         given = record.sample.doc.get(self._column)
         patterns: Sequence[Any] = given if isinstance(given, list | tuple) else [given]
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.errors import ScorerError, nearest
 from evalkit.registry import Registry
 from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
+from evalkit.scorers.choices import ChoiceAccuracy
+from evalkit.scorers.labelled import Labelled
 from evalkit.scorers.metric_list import metric_scorers
 from evalkit.types import OutputType
 
@@ -72,8 +74,8 @@ class ScorerListing:
 def build_scorers(plan: ScoringPlan) -> tuple[Scorer, ...]:
     """The scorers a task asks for: lm-eval's metrics (or its defaults), then those by name, then the extra ones.
 
-    A scorer that is asked for twice is built once. Raises ScorerError for an unknown name or parameter, or a scorer that
-    cannot score this kind of task; the message names the nearest.
+    A scorer that is asked for twice is built once. Raises ScorerError for an unknown name or parameter (with the nearest),
+    a scorer that cannot score this kind of task, and two that would report the same metric.
     """
     own = {plain.metric for plain in plan.metrics} | {spec.name for spec in plan.scorers}
     if "acc_mutual_info" in {spec.name for spec in plan.extra} - own and plan.output_type == "multiple_choice":
@@ -81,31 +83,80 @@ def build_scorers(plan: ScoringPlan) -> tuple[Scorer, ...]:
             "scorer 'acc_mutual_info' needs requests of its own (each choice without its question), which only a task file "
             "asks for: add it to metric_list there"
         )
-    scorers: dict[str, Scorer] = {}
-    for scorer in (*metric_scorers(plan), *(build_scorer(s, plan) for s in (*plan.scorers, *plan.extra))):
-        scorers.setdefault(scorer.signature(), scorer)
+    scorers = {scorer.name: scorer for scorer in metric_scorers(plan)}  # a metric listed twice: the last one, as in lm-eval
+    for spec in (*plan.scorers, *plan.extra):
+        scorer = build_scorer(spec, plan)
+        if not any(_same(scorer, other) for other in scorers.values()):
+            _refuse_clash(scorer, scorers.values())
+            scorers[scorer.name] = scorer
     return tuple(scorers.values())
 
 
+def _same(scorer: Scorer, other: Scorer) -> bool:
+    """Whether ``other`` reports all that ``scorer`` would. Accuracies of choices are computed together."""
+    if isinstance(scorer, ChoiceAccuracy) and isinstance(other, ChoiceAccuracy):
+        return {metric.name for metric in scorer.metrics} <= {metric.name for metric in other.metrics}
+    return scorer.signature() == other.signature()
+
+
+def _refuse_clash(scorer: Scorer, others: Iterable[Scorer]) -> None:
+    """Two numbers of one name could not be told apart in any table or file."""
+    for other in others:
+        names = {metric.name for metric in other.metrics} & {metric.name for metric in scorer.metrics}
+        if names or scorer.name == other.name:
+            raise ScorerError(
+                f"the scorers {other.signature()!r} and {scorer.signature()!r} both report {min(names or {scorer.name})!r}: "
+                "give one a name of its own with the parameter label"
+            )
+
+
+def fits(spec: ScorerSpec, output_type: str) -> bool:
+    """Whether a scorer can measure tasks of this kind. Raises ScorerError for an unknown name."""
+    output_types: tuple[str, ...] = getattr(SCORERS.get(spec.name), "output_types", ())
+    return not output_types or output_type in output_types
+
+
+def misfits(specs: Iterable[ScorerSpec], tasks: Mapping[str, str]) -> list[str]:
+    """A line for each scorer asked for that cannot measure some of the ``tasks`` (name -> output type).
+
+    Raises ScorerError for one that can measure none of them.
+    """
+    lines = []
+    for spec in specs:
+        without = [name for name, output_type in tasks.items() if not fits(spec, output_type)]
+        if not without:
+            continue
+        kinds = " and ".join(SCORERS.get(spec.name).output_types)
+        if len(without) == len(tasks):
+            others = ", ".join(sorted(set(tasks.values())))
+            raise ScorerError(f"scorer {spec.name!r} scores {kinds} tasks; here there are only {others} ones")
+        named = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
+        lines.append(f"scorer {spec.name!r} scores {kinds} tasks: left out for {named}")
+    return lines
+
+
 def build_scorer(spec: ScorerSpec, plan: ScoringPlan) -> Scorer:
-    """One scorer by registered name; a factory with a parameter ``plan`` is given the task's plan."""
+    """One scorer by registered name; a factory with a parameter ``plan`` is given the task's plan.
+
+    Every scorer has a parameter ``label``: the name that it and its metrics are reported by.
+    """
     factory = SCORERS.get(spec.name)
-    output_types: tuple[str, ...] = getattr(factory, "output_types", ())
-    if output_types and plan.output_type not in output_types:
-        raise ScorerError(f"scorer {spec.name!r} scores {' and '.join(output_types)} tasks, not {plan.output_type}")
+    if not fits(spec, plan.output_type):
+        raise ScorerError(f"scorer {spec.name!r} scores {' and '.join(factory.output_types)} tasks, not {plan.output_type}")
     known = _parameters(factory)
-    for key in spec.params:
+    given = dict(spec.params)
+    label = given.pop("label", None) if "label" not in known else None
+    for key in given:
         if key not in known:
             hint = nearest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has none")
             raise ScorerError(f"scorer {spec.name!r} has no parameter {key!r}{hint}")
-    missing = [k for k, p in known.items() if p.default is inspect.Parameter.empty and k not in spec.params]
+    missing = [k for k, p in known.items() if p.default is inspect.Parameter.empty and k not in given]
     if missing:
         raise ScorerError(f"scorer {spec.name!r} needs the parameter {missing[0]!r}")
-    given = dict(spec.params)
     if "plan" in inspect.signature(factory).parameters:
         given["plan"] = plan
     built: Scorer = factory(**given)
-    return built
+    return built if label is None else Labelled(built, str(label))
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

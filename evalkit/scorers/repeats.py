@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
@@ -79,10 +78,7 @@ class PassAtK(_Extracted):
     def parameters(self) -> Mapping[str, Json]:
         return {**super().parameters(), "k": ",".join(map(str, self._k)), "all_of_k": self._all}
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         given = repeated_answers(record)
         if given is None:
             return Score.unscored(no_answer(record))
@@ -112,10 +108,7 @@ class MajorityVote(_Extracted):
     def __init__(self, pattern: str | None = None, ignore_case: bool = False, ignore_punctuation: bool = False) -> None:
         super().__init__(pattern, ignore_case, ignore_punctuation)
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         given = repeated_answers(record)
         if given is None:
             return Score.unscored(no_answer(record))

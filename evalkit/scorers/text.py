@@ -10,7 +10,6 @@ import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import BaseScorer
@@ -81,10 +80,7 @@ class Compared(BaseScorer):
     def parameters(self) -> Mapping[str, Json]:
         return self._parameters
 
-    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> Score:
+    def score_one(self, record: Record) -> Score:
         given = answers(record)
         if given is None:
             return Score.unscored(no_answer(record))

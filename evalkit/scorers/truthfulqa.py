@@ -32,6 +32,7 @@ class TruthfulQAGeneration(BaseScorer):
 
     name = "truthfulqa_gen"
     metrics = _infos()
+    columns = ("correct_answers", "incorrect_answers")
 
     def parameters(self) -> Mapping[str, Json]:
         from importlib.metadata import version

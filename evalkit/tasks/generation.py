@@ -6,11 +6,23 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from evalkit.errors import TaskError
+from evalkit.errors import TaskError, nearest
 
 DEFAULT_MAX_GEN_TOKS = 256
 #: Names for the length limit, strongest first.
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+
+#: Settings that models commonly take, to tell a slip from a setting this page has not heard of.
+_KNOWN = frozenset(
+    {
+        *_LENGTHS, "until", "do_sample", "temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff",
+        "eta_cutoff", "repetition_penalty", "encoder_repetition_penalty", "frequency_penalty", "presence_penalty",
+        "length_penalty", "diversity_penalty", "no_repeat_ngram_size", "num_beams", "num_beam_groups", "early_stopping",
+        "num_return_sequences", "min_length", "min_new_tokens", "max_length", "max_time", "penalty_alpha", "guidance_scale",
+        "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "stop_strings", "use_cache", "seed", "stop", "n",
+        "logprobs", "top_logprobs", "logit_bias", "response_format", "reasoning_effort", "tools", "tool_choice",
+    }
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +34,15 @@ def generation_params(
 
     ``until`` defaults to the few-shot delimiter and ``max_gen_toks`` to 256. Nothing said about sampling means greedy; a
     temperature above 0 alone means sampling; ``do_sample: false`` wins over any temperature. ``overrides`` (the command
-    line) replace single keys. One difference from lm-eval: a length given there under any of its names wins over the
-    task's, whatever name the task uses. Raises TaskError for values that cannot be used.
+    line) replace single keys; a name that is nearly a known one is refused as a slip. One difference from lm-eval: a length
+    given there under any of its names wins over the task's, whatever name the task uses. Raises TaskError for values that
+    cannot be used.
     """
     params: dict[str, Any] = {"temperature": 0.0, "do_sample": False} if kwargs is None else dict(kwargs)
     given = dict(overrides or {})
+    for name in set(given) - _KNOWN:
+        if hint := nearest(name, _KNOWN, limit=1, cutoff=0.8):
+            raise TaskError(f"task {task}: unknown generation setting {name!r}{hint}")
     if any(name in given for name in _LENGTHS):
         for name in _LENGTHS:
             params.pop(name, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,7 +112,9 @@ class SplitReader:
         try:
             if isinstance(process, str):
                 return self._tables.from_rows([row for doc in table for row in function(doc)])
-            return _as_table(function(self._tables.to_hf(table)), self._tables)
+            rows = self._tables.to_hf(table)
+            with _no_bars():
+                return _as_table(function(rows), self._tables)
         except EvalkitError:
             raise
         except Exception as error:  # code of a task folder, or rows that lack what a transform reads
@@ -118,6 +122,20 @@ class SplitReader:
             raise DataError(
                 f"task {self._config.task}, split {name!r}: {process} failed: {type(error).__name__}: {what}"
             ) from error
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """No progress bars of ``datasets`` while a task folder's function maps rows: a run has its own. Restores them."""
+    datasets = sys.modules.get("datasets")
+    if datasets is None or datasets.are_progress_bars_disabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
 
 
 def custom_splits(config: TaskConfig, tables: TableTools, *, allow_code: bool) -> dict[str, Table]:

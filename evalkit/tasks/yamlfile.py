@@ -163,7 +163,8 @@ def _yaml_message(path: Path, error: yaml.YAMLError) -> str:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         column = f" (column {mark.column + 1})" if mark else ""
-        context = f"{error.context}, " if error.context else ""
+        begun = f" (begun in line {error.context_mark.line + 1})" if error.context_mark else ""
+        context = f"{error.context}{begun}, " if error.context else ""
         return f"{place}: YAML error: {context}{error.problem}{column}"
     return f"{path}: YAML error: {' '.join(str(error).split())}"
 

@@ -102,7 +102,7 @@ def test_validate_shows_the_prompt_and_the_token_split(folder, evalkit):
     (folder / "bad.yaml").write_text(TASK.replace("{{question}}", "{{quest}}").replace("metals", "bad"))
     done = evalkit("validate", "metals.yaml", "bad.yaml")
     assert done.code == 2
-    assert "1 of 2 tasks have errors: bad: " in done.err
+    assert "1 of 2 tasks have errors: task bad, " in done.err
     assert "=== metals" in done.out
 
 

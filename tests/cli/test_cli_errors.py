@@ -52,7 +52,7 @@ def test_debug_shows_the_traceback(api, evalkit, monkeypatch):
     ("status", "code", "words"),
     [
         ("complete", 0, "report: "),
-        ("incomplete", 5, "incomplete: 1 request failed. Resume with: evalkit run --resume "),
+        ("incomplete", 5, "incomplete: 1 request failed (the first: timeout: no answer in 60 s). Resume with: "),
         ("interrupted", 130, "interrupted; whatever was answered is kept. Resume with: evalkit run --resume "),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.errors import ConfigError, ModelError, ScorerError
+from evalkit.errors import ConfigError, ModelError, ScorerError, TaskError
 from evalkit.runner.options import RunOptions, redact, redact_command
 from evalkit.runner.prepare import prepare, ready_task, scorer_spec, select
 from evalkit.types import keyed
@@ -62,6 +62,20 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(tmp_path: Path) ->
         prepare(options(tmp_path, scorers=("llm_judge_yes_no:question=Is it good?",)))
     with pytest.raises(ModelError, match="can only do"):
         prepare(RunOptions(tasks=("knowledge",), model=lambda prompt: "x"))
+
+
+def test_a_slip_in_a_generation_setting_is_told_and_an_unheard_of_one_passes(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"unknown generation setting 'temprature' \(did you mean temperature\?\)"):
+        keys(options(tmp_path, gen_kwargs={"temprature": 1}))
+    assert keys(options(tmp_path, gen_kwargs={"quantum_foam": 1})) != keys(options(tmp_path))
+
+
+def test_a_roles_model_takes_options_behind_its_name(tmp_path: Path) -> None:
+    asks = {"scorers": ("llm_judge_yes_no:question=Is it good?",)}
+    prepared = prepare(options(tmp_path, roles={"judge": "mock/echo,text=VERDICT: YES"}, **asks))
+    assert prepared.roles["judge"].fingerprint != prepared.model.fingerprint
+    with pytest.raises(ModelError, match="txt"):
+        prepare(options(tmp_path, roles={"judge": "mock/echo,txt=x"}, **asks))
 
 
 def test_scorers_are_named_with_their_parameters() -> None:

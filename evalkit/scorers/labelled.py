@@ -1,0 +1,51 @@
+"""A scorer under a name of its own, so that one task can have it twice: two judges' questions, two ways to clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evalkit.scorers.base import Array, MetricInfo, Scorer, Unit
+from evalkit.types import Json, Record, Request, Score
+
+
+class Labelled:
+    """``inner`` with ``label`` for its name. Its metric is called ``label`` too; several are called ``label:metric``."""
+
+    def __init__(self, inner: Scorer, label: str) -> None:
+        self.inner = inner
+        self.name = label
+        self.unit: Unit = inner.unit
+        self.roles = inner.roles
+        self.columns: tuple[str, ...] = tuple(getattr(inner, "columns", ()))
+        self.metrics = tuple(replace(metric, name=self._outer(metric.name)) for metric in inner.metrics)
+
+    def original(self, metric: MetricInfo) -> MetricInfo:
+        """The inner scorer's metric that is reported as ``metric``."""
+        return next(own for own in self.inner.metrics if self._outer(own.name) == metric.name)
+
+    def signature(self) -> str:
+        return f"{self.inner.signature()}|label:{self.name}"
+
+    def requests(self, record: Record) -> Sequence[Request]:
+        return self.inner.requests(record)
+
+    def group(self, record: Record) -> str | None:
+        return self.inner.group(record)
+
+    def prepare(self, records: Iterable[Record]) -> Any:
+        return self.inner.prepare(records)
+
+    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
+        known = [replace(r, judged={self.inner.name: r.judged[self.name]}) if self.name in r.judged else r for r in records]
+        return self.inner.score(known, state)
+
+    def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:
+        return {self._outer(name): value for name, value in self.inner.aggregate(stats, weights).items()}
+
+    def detail(self, stats: Array) -> Mapping[str, Json]:
+        return self.inner.detail(stats)
+
+    def _outer(self, metric: str) -> str:
+        return self.name if len(self.inner.metrics) == 1 else f"{self.name}:{metric}"
