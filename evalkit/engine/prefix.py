@@ -80,12 +80,10 @@ class PrefixEngine:
             return
         tally = _Tally(jobs, done)
         with evaluating(self._module):
-            while tally.left and not stop.is_set():
-                if self._limits.tokens < _LEAST:
-                    break
-                if self._pass(jobs, tally, stop):
-                    return
+            while not self._pass(jobs, tally, stop):
                 tally.reset()
+                if self._limits.tokens < 2 * _LEAST:
+                    break
                 self._limits = _halved(self._limits)
         rest = tally.left
         if rest and not stop.is_set():
