@@ -20,6 +20,9 @@ Ints = NDArray[np.int64]
 #: Looking at a kept beginning costs a pass about as much as this share of its tokens: one in so many.
 _LOOK = 32
 
+#: A subtree wider than a row is cut up where that repeats at most one token in so many.
+_WIDE = 16
+
 #: Bins that are tried before a new one is opened: more fill them no better, and take longer.
 _OPEN = 64
 
@@ -117,7 +120,7 @@ def plan(trie: Trie, limits: Limits) -> Iterator[Step]:
         first, last, start = left.pop()
         size = trie.size(first, last, start)
         if size <= limits.tokens:
-            yield from _packed([Segment(first, last, start, size)], limits)
+            yield from _packed(_narrow(trie, first, last, start, limits), limits)
             continue
         depth = trie.depth(first, last)
         if not _cheap(depth, start, size, limits) or last - first == 1:
@@ -158,8 +161,20 @@ def _groups(
             if joint <= limits.width:
                 small[-1] = Segment(small[-1].first, last, start, joint)
                 continue
-        small.append(Segment(first, last, start, size))
+        small.extend(_narrow(trie, first, last, start, limits))
     return small, big
+
+
+def _narrow(trie: Trie, first: int, last: int, start: int, limits: Limits) -> list[Segment]:
+    """Rows that fit into a pass, in parts no wider than needed: in a row, all tokens are compared with all others."""
+    size, depth = trie.size(first, last, start), trie.depth(first, last)
+    copies = (depth - start) * -(-size // limits.width)
+    if size <= limits.width or last - first == 1 or copies * _WIDE > size or limits.flat:
+        return [Segment(first, last, start, size)]
+    small, _ = _groups(trie, trie.children(first, last, depth), start, limits, together=start < depth)
+    if start < depth == trie.lengths[first]:
+        small.append(Segment(first, first + 1, start, depth - start))
+    return small
 
 
 def _packed(segments: list[Segment], limits: Limits) -> Iterator[Step]:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 #: By device. A pass over a few tokens streams all the weights: on a CPU that costs as much as some 64 tokens more.
 _LIMITS = {
-    "cpu": Limits(tokens=768, width=256, launch=64),
+    "cpu": Limits(tokens=1024, width=192, launch=64),
     "gpu": Limits(tokens=16384, width=512, launch=2048),
 }
 #: Where a pass of so few tokens does not fit, sharing is no help.
