@@ -258,3 +258,14 @@ def test_running_a_mock_imports_no_inference_library(work):
     )
     done = subprocess.run([sys.executable, "-c", script, *task(work, "letters")], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_too_many_final_failures_stay_an_unfinished_run(work):
+    settings = {"tasks": task(work, "letters"), "model": "mock/failing", "output_dir": work / "runs"}
+    settings["model_args"] = {"rate": "0.5", "retryable": "false"}
+    first = evalkit.run(**settings)
+    again = evalkit.run(**settings)
+    assert (first.status, again.status) == ("incomplete", "incomplete")
+    assert again.path == first.path
+    assert again.manifest["counts"]["asked"] == 0, "what failed for good is not asked again"
+    assert evalkit.run(**settings, max_error_rate=1.0).status == "complete"

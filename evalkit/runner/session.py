@@ -72,7 +72,7 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
     run = Run(opened, keep=keep)
     with closing(opened), stop_on_signals(stop):
         counts = _ask_everything(prepared, opened, run, progress, stop)
-        status = _status(counts, prepared)
+        status = _status(counts, opened, prepared)
         if status != "interrupted":
             progress.phase("scoring")
             summaries = score_run(opened, list(prepared.tasks), prepared.groups, prepared.fingerprints, progress)
@@ -213,12 +213,13 @@ def _of_role(requests: Iterator[Request], role: str) -> Iterator[Request]:
     return (q for q in requests if q.role == role)
 
 
-def _status(counts: Execution, prepared: Prepared) -> str:
+def _status(counts: Execution, store: RunStore, prepared: Prepared) -> str:
     if counts.systemic:
         return "incomplete"
     if counts.stopped:
         return "interrupted"
-    share = counts.failed / max(1, counts.asked)
+    # Of the whole run, not of this execution: failures that are final are not asked again after a restart.
+    share = store.journal.failures / max(1, store.journal.failures + len(store.journal))
     if counts.retryable or counts.unanswered or share > prepared.options.max_error_rate:
         return "incomplete"
     return "complete"
