@@ -6,11 +6,11 @@ import math
 import threading
 from collections.abc import Sequence
 
+from evalkit.engine.base import Engine, Generated, GenerateJob, Scored, ScoreJob
 from evalkit.errors import ModelError
 from evalkit.models.base import Sink
 from evalkit.models.callable import cut_at
-from evalkit.models.engine import Engine, Generated, GenerateJob, Scored, ScoreJob
-from evalkit.models.generate import max_tokens_of, seed_of, settings_of, stops_of
+from evalkit.models.settings import max_tokens_of, seed_of, settings_of, stops_of
 from evalkit.models.tokens import Cut, Tokens
 from evalkit.types import Failure, Request, Response
 

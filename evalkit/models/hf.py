@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from evalkit.engine.base import Engine, build_engine
 from evalkit.errors import ModelError
 from evalkit.models.answer import Answerer, Asked
 from evalkit.models.base import Capabilities, ModelOptions, Sink, Source, TokenSplit
 from evalkit.models.chat import ChatTemplate
 from evalkit.models.digest import module_checksum, module_digest, tokenizer_digest
-from evalkit.models.engine import Engine
-from evalkit.models.generate import max_tokens_of
 from evalkit.models.hf_load import Loaded, load_checkpoint, load_tokenizer
-from evalkit.models.plain import PlainEngine
 from evalkit.models.provider import Arg, Provider, flag, mapping, one_of, parse_args, positive, whole
 from evalkit.models.quiet import quiet
+from evalkit.models.settings import max_tokens_of
 from evalkit.models.tokens import Tokens, resolve_max_length
 from evalkit.types import Failure, Json, Message, Prompt, Request, RequestKind, Response, content_hash
 
@@ -33,6 +32,12 @@ PROMPT_ARGS = (
     Arg("chat_template_args", "JSON object of variables for the chat template", mapping, {}),
     Arg("enable_thinking", "the chat template's enable_thinking; needs think_end_token", flag),
     Arg("think_end_token", "text or id that ends the reasoning; the answer is what follows"),
+    Arg(
+        "engine",
+        "prefix computes shared beginnings once, plain never does, auto is prefix where the model allows it",
+        one_of("auto", "prefix", "plain"),
+        "auto",
+    ),
 )
 ARGS = (
     Arg(
@@ -57,7 +62,7 @@ class HFModel:
     """A loaded transformers model that answers all kinds of requests.
 
     Contexts are truncated from the left to the model's window, and counted in the responses. ``engine`` does the
-    inference; without one it is a `PlainEngine`.
+    inference; without one it is what ``-M engine=`` names.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class HFModel:
         self._chat = ChatTemplate(loaded.tokenizer, args["chat_template"], variables)
         limit = args["max_length"] or resolve_max_length(getattr(loaded.module, "config", None), loaded.tokenizer)
         self._tokens = Tokens(loaded.tokenizer, limit, args["add_bos_token"], args["prefix_token_id"])
-        engine = engine or PlainEngine(loaded.module, loaded.tokenizer, loaded.device, batch_size)
+        engine = engine or build_engine(args["engine"], loaded.module, loaded.tokenizer, loaded.device, batch_size)
         self._answerer = Answerer(self._tokens, engine, _think_end(args))
 
     @property

@@ -183,7 +183,7 @@ def test_stop_ends_between_batches(tiny, asker):
 
 
 def test_no_room_halves_the_batch_and_only_a_lone_sequence_fails(tiny, asker, monkeypatch):
-    from evalkit.models import plain
+    from evalkit.engine import plain
 
     real, sizes = plain.score_rows, []
 
@@ -194,10 +194,10 @@ def test_no_room_halves_the_batch_and_only_a_lone_sequence_fails(tiny, asker, mo
         return real(module, rows, jobs, device)
 
     requests = [asker.score("a" * n, " b") for n in range(1, 12)]
-    whole = asker.ask(asker.load(f"hf/{tiny}"), requests)
+    whole = asker.ask(asker.load(f"hf/{tiny}", engine="plain"), requests)
     monkeypatch.setattr(plain, "score_rows", picky)
     long = asker.score("q " * 70, " b")
-    got = asker.ask(asker.load(f"hf/{tiny}"), [*requests, long])
+    got = asker.ask(asker.load(f"hf/{tiny}", engine="plain"), [*requests, long])
     assert sizes[0] == 12 and max(sizes[4:]) <= 3
     assert got[-1].error.kind == "out-of-memory" and got[-1].error.retryable
     assert [r.logprob for r in got[:-1]] == pytest.approx([r.logprob for r in whole], abs=1e-5)

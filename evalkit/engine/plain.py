@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from evalkit.models.engine import Budget, GenerateDone, GenerateJob, ScoreDone, ScoreJob, out_of_memory
-from evalkit.models.generate import generate_batch, group_of
-from evalkit.models.score import rows_of, score_rows
+from evalkit.engine.base import Budget, GenerateDone, GenerateJob, ScoreDone, ScoreJob, out_of_memory
+from evalkit.engine.generate import generate_batch, group_of
+from evalkit.engine.score import rows_of, score_rows
 from evalkit.types import Failure
 
 #: Padded tokens in one batch, by device. To score, more than this makes no CPU faster, while small models on a GPU are
@@ -19,7 +19,7 @@ _GENERATE_TOKENS = {"cpu": 8192, "gpu": 65536}
 
 
 class PlainEngine:
-    """An `evalkit.models.engine.Engine` over a transformers model (or, to score only, any module from ids to logits).
+    """An `evalkit.engine.base.Engine` over a transformers model (or, to score only, any module from ids to logits).
 
     ``batch_size`` caps the sequences of a batch. The module is put in eval mode only while it works.
     """

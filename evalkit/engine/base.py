@@ -55,6 +55,15 @@ class Generated:
     seconds: float
 
 
+#: Settings of sampling that become logits warpers, in transformers' order: name -> (class, value that switches it off).
+WARPERS: Mapping[str, tuple[str, float]] = {
+    "temperature": ("TemperatureLogitsWarper", 1.0),
+    "top_k": ("TopKLogitsWarper", 0),
+    "top_p": ("TopPLogitsWarper", 1.0),
+    "min_p": ("MinPLogitsWarper", 0.0),
+    "typical_p": ("TypicalLogitsWarper", 1.0),
+}
+
 #: Called once a job, with its index in the wave, as soon as its result (or failure) is there.
 ScoreDone = Callable[[int, Scored | Failure], None]
 GenerateDone = Callable[[int, Generated | Failure], None]
@@ -107,3 +116,14 @@ def out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or any(
         words in text for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     )
+
+
+def build_engine(kind: str, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> Engine:
+    """``plain``: batches by length; ``prefix``: shared beginnings computed once, or a ModelError where the model cannot;
+    ``auto``: ``prefix`` where the model can, else ``plain``, said once in the log.
+    """
+    from evalkit.engine.plain import PlainEngine
+    from evalkit.engine.prefix import PrefixEngine
+
+    plain = PlainEngine(module, tokenizer, device, batch_size)
+    return plain if kind == "plain" else PrefixEngine(module, device, plain, batch_size, strict=kind == "prefix")

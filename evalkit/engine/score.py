@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evalkit.models.engine import Scored, ScoreJob
+from evalkit.engine.base import Scored, ScoreJob
 
 if TYPE_CHECKING:
     import torch

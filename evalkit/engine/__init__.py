@@ -1,0 +1,1 @@
+"""Local inference: token jobs in, numbers and tokens out."""

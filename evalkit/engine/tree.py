@@ -1,0 +1,221 @@
+"""Forward passes over token trees: a custom attention in which each token sees its own text only.
+
+Works for models whose attention goes through transformers' `AttentionInterface`. All rows of a batch see the kept beginning
+in one product without a mask; what follows it is seen through the layout's mask, and the two are merged by their log-sums
+(as in FlashAttention, Dao et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from evalkit.engine.head import UnsupportedError
+from evalkit.engine.layout import Layout
+
+if TYPE_CHECKING:
+    import torch
+
+_NAME = "evalkit_tree"
+_ROPES = frozenset({"dynamic", "longrope"})
+
+
+class TreeForward:
+    """Runs ``module`` on layouts; keys and values of kept steps stay, by the order in which layers attend."""
+
+    flat = False
+
+    def __init__(self, module: Any) -> None:
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(_NAME, _attend)
+        self._module = module
+        self._configs = _configs(module)
+        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+        _refuse(getattr(module, "config", None))
+
+    def run(self, layout: Layout, device: Any, *, keep: bool) -> Any:
+        """The model's output. ``keep``: its keys and values now follow the first ``layout.start`` kept ones."""
+        import torch
+
+        now = _Pass(layout, device, [(k[:, :, : layout.start], v[:, :, : layout.start]) for k, v in self._kept], keep)
+        ids, depth = torch.from_numpy(layout.ids).to(device), torch.from_numpy(layout.depth).to(device)
+        with _attention(self._configs), _within(now):
+            output = self._module(input_ids=ids, position_ids=depth, use_cache=False)
+        _agree(getattr(self._module, "config", None), now.windows)
+        if keep:
+            self._kept = now.grown
+        return output
+
+    def forget(self) -> None:
+        self._kept = []
+
+
+class _Pass:
+    """One forward pass: what its attention needs, made once for all layers."""
+
+    def __init__(self, layout: Layout, device: Any, kept: list[tuple[torch.Tensor, torch.Tensor]], keep: bool) -> None:
+        import torch
+
+        self.start, self.keep = layout.start, keep
+        self.kept = kept if layout.start else []
+        self.grown: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.windows: list[int | None] = []
+        self.deepest = int(layout.depth.max())
+        self._sees = torch.from_numpy(layout.sees).to(device)
+        self._depth = torch.from_numpy(layout.depth).to(device)
+        self._masks: dict[Any, torch.Tensor] = {}
+
+    def mask(self, like: torch.Tensor, groups: int, window: int | None, *, whole: bool) -> torch.Tensor:
+        """Additive, (rows, 1, groups x width, keys); ``whole``: the kept beginning's keys come first."""
+        import torch
+
+        key = (like.dtype, like.device, groups, window, whole)
+        if key not in self._masks:
+            sees, depth = self._sees, self._depth
+            keys = depth
+            if whole and self.start:
+                before = torch.arange(self.start, device=depth.device).expand(len(depth), -1)
+                keys = torch.cat([before, depth], dim=1)
+                sees = torch.cat([sees.new_ones(()).expand(*sees.shape[:2], self.start), sees], dim=2)
+            if window is not None:
+                sees = sees & (depth[:, :, None] - keys[:, None, :] < window)
+            bias = torch.zeros(sees.shape, dtype=like.dtype, device=depth.device)
+            bias.masked_fill_(~sees, torch.finfo(like.dtype).min)
+            self._masks[key] = bias.repeat(1, groups, 1).unsqueeze(1).to(like.device)
+        return self._masks[key]
+
+
+_PASS: ContextVar[_Pass] = ContextVar("evalkit_tree_pass")
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function: query (rows, heads, width, size), key and value with fewer heads or as many."""
+    import torch
+
+    now = _PASS.get()
+    if others.get("s_aux") is not None or attention_mask is not None or key.shape[2] != query.shape[2]:
+        raise UnsupportedError("its attention has sinks, a mask or keys of its own")
+    layer = len(now.windows)
+    now.windows.append(sliding_window)
+    kept = now.kept[layer] if now.kept else None
+    if now.keep:
+        now.grown.append((key, value) if kept is None else (torch.cat([kept[0], key], 2), torch.cat([kept[1], value], 2)))
+    rows, heads, width, size = query.shape
+    if not _folds(query):
+        groups = heads // key.shape[1]
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        kept = kept and (kept[0].repeat_interleave(groups, dim=1), kept[1].repeat_interleave(groups, dim=1))
+    groups = heads // key.shape[1]
+    scale = size**-0.5 if scaling is None else scaling
+    window = sliding_window if sliding_window is not None and now.deepest >= sliding_window else None
+    folded = query.reshape(rows, key.shape[1], groups * width, size)
+    mergeable = window is None and softcap is None and _folds(query) and value.shape[-1] == size
+    if kept is not None and mergeable:
+        out = _merged(folded, key, value, kept, now.mask(query, groups, None, whole=False), scale)
+    else:
+        if kept is not None:
+            key = torch.cat([kept[0].expand(rows, -1, -1, -1), key], dim=2)
+            value = torch.cat([kept[1].expand(rows, -1, -1, -1), value], dim=2)
+        mask = now.mask(query, groups, window, whole=True)
+        if softcap is None:
+            out = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+        else:
+            scores = torch.tanh(folded @ key.transpose(2, 3) * scale / softcap) * softcap + mask
+            out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value
+    return out.reshape(rows, heads, width, -1).transpose(1, 2).contiguous(), None
+
+
+def _folds(query: torch.Tensor) -> bool:
+    """Whether heads that share keys become one longer query: it spares a copy of the keys, but repeats the mask."""
+    return bool(query.device.type == "cpu")
+
+
+def _merged(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    kept: tuple[torch.Tensor, torch.Tensor],
+    mask: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Attention to the kept keys (one row for all) and, masked, to each row's own."""
+    import torch
+
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    rows, heads, length, size = query.shape
+    together = query.transpose(0, 1).reshape(1, heads, rows * length, size)
+    before, before_sum = flash(together, kept[0], kept[1], scale=scale)
+    before = before.reshape(heads, rows, length, size).transpose(0, 1)
+    before_sum = before_sum.reshape(heads, rows, length).transpose(0, 1)
+    own, own_sum = flash(query, key, value, attn_mask=mask, scale=scale)
+    share = torch.sigmoid(before_sum - own_sum).unsqueeze(-1).to(own.dtype)
+    return torch.lerp(own, before, share)
+
+
+@contextmanager
+def _within(now: _Pass) -> Iterator[None]:
+    token = _PASS.set(now)
+    try:
+        yield
+    finally:
+        _PASS.reset(token)
+
+
+@contextmanager
+def _attention(configs: list[Any]) -> Iterator[None]:
+    """While it lasts, the model's attention is ours; it makes no masks for one that it does not know."""
+    before = [config._attn_implementation_internal for config in configs]
+    for config in configs:
+        config._attn_implementation_internal = _NAME
+    try:
+        yield
+    finally:
+        for config, name in zip(configs, before, strict=True):
+            config._attn_implementation_internal = name
+
+
+def _configs(module: Any) -> list[Any]:
+    found = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
+    return [config for config in found.values() if hasattr(config, "_attn_implementation_internal")]
+
+
+def _refuse(config: Any) -> None:
+    """Raises for what a short probe would not show: layers and positions that change with the text's length."""
+    config = getattr(config, "text_config", None) or config
+    if getattr(config, "attention_chunk_size", None):
+        raise UnsupportedError("its attention is chunked")
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if kinds:
+        raise UnsupportedError(f"it has layers of other kinds ({', '.join(sorted(kinds))})")
+    ropes = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
+    named = [part for rope in ropes if isinstance(rope, dict) for part in (rope, *rope.values()) if isinstance(part, dict)]
+    if any(rope.get("rope_type", rope.get("type")) in _ROPES for rope in named):
+        raise UnsupportedError("its rotary positions change with the text's length")
+
+
+def _agree(config: Any, windows: list[int | None]) -> None:
+    """Raises where a layer's sliding window did not reach the attention function."""
+    config = getattr(config, "text_config", None) or config
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is not None and len(windows) < layers:
+        raise UnsupportedError(f"only {len(windows)} of its {layers} layers attend in transformers' usual way")
+    kinds = getattr(config, "layer_types", None)
+    slides = sum(kind == "sliding_attention" for kind in kinds) if kinds else None
+    if slides is None:
+        limit = getattr(config, "sliding_window", None)
+        slides = 1 if limit and getattr(config, "use_sliding_window", True) else 0
+    if sum(window is not None for window in windows) < slides:
+        raise UnsupportedError("its sliding windows are not told to the attention function")

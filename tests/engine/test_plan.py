@@ -1,0 +1,96 @@
+"""Plans: every scored token once, after exactly its own text, and no shared token computed twice."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.engine.base import ScoreJob
+from evalkit.engine.layout import lay_out
+from evalkit.engine.plan import Limits, Trie, plan
+
+TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=9)
+JOBS = st.lists(st.builds(ScoreJob, TOKENS, TOKENS), max_size=25)
+LIMITS = st.builds(
+    lambda tokens, width, launch, rows, flat: Limits(tokens, min(tokens, width), launch, rows, flat),
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.integers(0, 30),
+    st.one_of(st.none(), st.integers(1, 3)),
+    st.booleans(),
+)
+
+
+def follow(jobs, limits):
+    """Run the plan on paper: which text each job's tokens were scored after, and the number of tokens computed."""
+    trie, kept, computed, scored = Trie(jobs), [], 0, {}
+    for step in plan(trie, limits):
+        layout = lay_out(step, trie, jobs)
+        assert step.start == layout.start <= len(kept)
+        assert layout.ids.size <= max(limits.tokens, 1) or len(layout.ids) == 1
+        assert not limits.rows or len(layout.ids) <= limits.rows
+        assert not limits.flat or len(layout.ids) == 1
+        base = kept[: step.start]
+        for source, target, job in zip(layout.sources, layout.targets, layout.jobs, strict=True):
+            row, column = layout.where[source]
+            seen = np.nonzero(layout.sees[row, column])[0]
+            assert list(layout.depth[row, seen]) == list(range(step.start, step.start + len(seen)))
+            scored.setdefault(int(job), []).append((tuple(base + layout.ids[row, seen].tolist()), int(target)))
+        computed += sum(segment.size for bin in step.bins for segment in bin)
+        if step.keep:
+            assert len(layout.ids) == 1
+            kept = base + layout.ids[0].tolist()
+    return trie, computed, scored
+
+
+@settings(max_examples=300, deadline=None)
+@given(JOBS, LIMITS)
+def test_every_token_is_scored_once_after_its_own_text(jobs, limits):
+    _, _, scored = follow(jobs, limits)
+    assert sorted(scored) == list(range(len(jobs)))
+    for index, job in enumerate(jobs):
+        whole = (*job.context, *job.continuation)
+        wanted = [(whole[:at], whole[at]) for at in range(len(job.context), len(whole))]
+        assert sorted(scored[index]) == sorted(wanted)
+
+
+@settings(max_examples=200, deadline=None)
+@given(JOBS, st.integers(1, 30))
+def test_without_a_price_on_passes_no_token_is_computed_twice(jobs, tokens):
+    """Up to the short beginnings of all texts, which are repeated where that is cheaper than to look at them."""
+    trie, computed, _ = follow(jobs, Limits(tokens, tokens, 0))
+    distinct = {tuple(row[: at + 1]) for row in (list(row) for row in trie.rows) for at in range(len(row))}
+    assert computed == len(distinct)
+
+
+def test_the_price_of_a_pass_makes_short_beginnings_be_repeated():
+    jobs = [ScoreJob([1, 2, at, at + 1, at + 2], [3]) for at in range(10, 50, 3)]
+    _, cheap, _ = follow(jobs, Limits(20, 10, 100))
+    _, dear, _ = follow(jobs, Limits(20, 10, 0))
+    assert dear == 2 + 14 * 3 < cheap <= 14 * 5
+
+
+def test_bins_are_nearly_full():
+    draw = np.random.default_rng(0)
+    jobs = [ScoreJob(draw.integers(0, 9999, int(size)).tolist(), [1]) for size in draw.integers(20, 200, 300)]
+    trie = Trie(jobs)
+    cells = sum(lay_out(step, trie, jobs).ids.size for step in plan(trie, Limits(768, 256, 64)))
+    assert cells < 1.08 * sum(len(row) for row in trie.rows)
+
+
+def test_eight_thousand_requests_are_planned_in_a_moment():
+    import time
+
+    draw = np.random.default_rng(0)
+    shared = draw.integers(0, 9999, 600).tolist()
+    texts = [shared + draw.integers(0, 9999, 80).tolist() for _ in range(2000)]
+    jobs = [ScoreJob(text, [choice]) for text in texts for choice in range(4)]
+    begun = time.process_time()
+    steps = list(plan(Trie(jobs), Limits(768, 256, 64)))
+    assert time.process_time() - begun < 10  # 1 s on an idle machine
+    assert sum(step.keep for step in steps) == 1
+
+
+def test_no_jobs_are_no_steps():
+    assert list(plan(Trie([]), Limits(8, 8, 0))) == []
