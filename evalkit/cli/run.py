@@ -101,6 +101,9 @@ def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     ]
     if hidden:
         raise ConfigError(f"secrets are not stored with a run; give it again: -M {hidden[0]}=...")
+    for role, model in settings.get("roles", {}).items():
+        if "=***" in str(model) and role not in flags.get("roles", {}):
+            raise ConfigError(f"secrets are not stored with a run; give the model again: --role {role}=provider/name,...")
     return settings
 
 

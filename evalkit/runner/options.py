@@ -12,7 +12,11 @@ from evalkit.models.base import ModelOptions
 from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
 
-_SECRET = re.compile(r"(^|[_.-])(api_?key|key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
+_NAME = r"(?:^|[^a-z])(?:api_?key|key|token|secret|password|authorization|credentials?)"
+_SECRET = re.compile(_NAME + "$", re.IGNORECASE)
+#: A secret inside text: ``key=value`` up to the next ``,name=``, or a member of a JSON object.
+_SECRET_PAIR = re.compile(rf"({_NAME}=).+?(?=,[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
+_SECRET_MEMBER = re.compile(rf'({_NAME}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,9 @@ class RunOptions:
         """All options as JSON with secrets blanked, for the manifest."""
         shown = {f: _plain(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("tokenizer", "command")}
         shown["model_args"] = redact(self.model_args)
+        shown["roles"] = {
+            role: redact_text(model) if isinstance(model, str) else model for role, model in shown["roles"].items()
+        }
         return shown
 
 
@@ -100,16 +107,9 @@ def redact(args: Mapping[str, Any]) -> dict[str, Json]:
     return {k: "***" if _SECRET.search(k) else _plain(v) for k, v in args.items()}
 
 
-def redact_command(argv: Sequence[str]) -> list[str]:
-    """A command line fit to be written down: the values of secret ``key=value`` pairs are blanked."""
-    return [_redact_pair(argument) for argument in argv]
-
-
-def _redact_pair(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    if not equals:
-        return argument
-    return f"{name}=***" if _SECRET.search(name) else f"{name}={_redact_pair(value)}"
+def redact_text(text: str) -> str:
+    """``text`` with the values of secret ``key=value`` pairs and JSON members blanked."""
+    return _SECRET_MEMBER.sub(r'\1"***"', _SECRET_PAIR.sub(r"\1***", text))
 
 
 def _plain(value: Any) -> Json:

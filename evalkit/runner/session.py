@@ -17,9 +17,9 @@ from evalkit.runner.environment import environment, installed
 from evalkit.runner.execute import Execution, execute, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
-from evalkit.runner.options import redact_command
+from evalkit.runner.options import redact_text
 from evalkit.runner.plan import planned
-from evalkit.runner.prepare import Prepared
+from evalkit.runner.prepare import Prepared, ReadyTask
 from evalkit.runner.run import Run, write_summaries
 from evalkit.runner.score import Facts, Scored, score_task, scorer_requests
 from evalkit.runner.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
@@ -131,17 +131,17 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "config_hash": config_hash,
         "identity": config,
         "config": prepared.options.public(),
-        "command": redact_command(prepared.options.command),
+        "command": [redact_text(word) for word in prepared.options.command],
         "model": {"name": prepared.model.name, **prepared.model.describe()},
         "fingerprints": prepared.fingerprints,
         "environment": environment(),
         "warnings": list(prepared.warnings),
-        "tasks": {ready.name: _task_manifest(ready, prepared) for ready in prepared.tasks},
+        "tasks": {ready.name: _task_manifest(ready) for ready in prepared.tasks},
         "groups": [group.model_dump(mode="json") for group in prepared.groups],
     }
 
 
-def _task_manifest(ready: Any, prepared: Prepared) -> dict[str, Json]:
+def _task_manifest(ready: ReadyTask) -> dict[str, Json]:
     task = ready.task
     return {
         "alias": task.alias,

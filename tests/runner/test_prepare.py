@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from evalkit.errors import ConfigError, ModelError, ScorerError, TaskError
-from evalkit.runner.options import RunOptions, redact, redact_command
+from evalkit.models.mock import MockModel, echo
+from evalkit.runner.options import RunOptions, redact, redact_text
 from evalkit.runner.prepare import prepare, ready_task, scorer_spec, select
 from evalkit.types import keyed
 
@@ -89,7 +91,37 @@ def test_secrets_are_blanked_and_the_rest_is_not() -> None:
     assert redact({"api_key": "sk-1", "tokenizer": "gpt2", "hf_token": "x", "dtype": "float32"}) == {
         "api_key": "***", "tokenizer": "gpt2", "hf_token": "***", "dtype": "float32",
     }  # fmt: skip
-    command = ["evalkit", "run", "-M", "api_key=sk-1", "--model-arg=api_key=sk-2", "-M", "max_length=5"]
-    assert redact_command(command) == [
-        "evalkit", "run", "-M", "api_key=***", "--model-arg=api_key=***", "-M", "max_length=5",
-    ]  # fmt: skip
+    blanked = {
+        "api_key=sk-1": "api_key=***",
+        "--model-arg=api_key=sk-2": "--model-arg=api_key=***",
+        "dtype=float32,token=a,b,max_length=5": "dtype=float32,token=***,max_length=5",
+        "judge=hf/some/judge,token=x": "judge=hf/some/judge,token=***",
+        '{"api_key": "s\\"k", "dtype": "x"}': '{"api_key": "***", "dtype": "x"}',
+    }
+    for text, shown in blanked.items():
+        assert redact_text(text) == shown
+    for harmless in ("tokenizer=gpt2", "max_tokens=5", "monkey=x", "What is the key to it?"):
+        assert redact_text(harmless) == harmless
+
+
+def test_a_roles_secret_is_blanked_in_the_manifest() -> None:
+    shown = RunOptions(tasks=("x",), model="mock/echo", roles={"judge": "hf/x,token=sk-1,dtype=float32"}).public()
+    assert shown["roles"] == {"judge": "hf/x,token=***,dtype=float32"}
+
+
+def test_no_secret_reaches_the_run_directory(tmp_path: Path) -> None:
+    import evalkit
+
+    chosen = options(
+        tmp_path,
+        model=MockModel("m", echo()),
+        model_args={"api_key": "sk-hidden-1"},
+        roles={"judge": "mock/echo,text=VERDICT: YES"},
+        output_dir=tmp_path / "runs",
+        command=("evalkit", "run", "-M", "dtype=x,token=sk-hidden-2", "--role", "judge=mock/echo,api_key=sk-hidden-3"),
+    )
+    run = evalkit.run(options=chosen)
+    for path in run.path.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"sk-hidden" not in (gzip.decompress(data) if path.suffix == ".gz" else data), path.name
