@@ -74,6 +74,10 @@ def matthews(totals: Array, total: Array) -> Array:
     return ratio(cross, spread, 0.0)
 
 
+#: More labels than this are no classification (and would make a row of three numbers a label too wide to hold).
+MAX_LABELS = 256
+
+
 class Labelled(TotalsScorer):
     """Rows (right label, given label); ``size`` labels, and index ``size`` where the answer names none."""
 
@@ -90,12 +94,15 @@ class Labelled(TotalsScorer):
         return found | ({"labels": list(self._given_labels)} if self._given_labels else {})
 
     def prepare(self, records: Iterable[Record]) -> tuple[str, ...]:
-        """The labels: the parameter, else the choices that all samples share, else every target, sorted."""
+        """The labels: the parameter, else those of `common_labels`."""
         self._labels = self._given_labels or common_labels(records)
         return self._labels
 
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
         labels = state or self._labels or common_labels(records)
+        if len(labels) > MAX_LABELS:
+            reason = f"{len(labels)} different labels: the samples have none in common to count by"
+            return [Score.unscored(reason) for _ in records]
         return [self._one(record, labels) for record in records]
 
     def _one(self, record: Record, labels: Sequence[str]) -> Score:

@@ -66,12 +66,15 @@ def predicted(record: Record, labels: Sequence[str], ranking: str = "acc") -> li
 
 
 def common_labels(records: Iterable[Record]) -> tuple[str, ...]:
-    """The labels of a task: its choices where all samples share them, else every target, sorted."""
-    choices: set[tuple[str, ...] | None] = set()
-    targets: set[str] = set()
+    """The labels of a task: its choices where all samples share them, else every choice and target there is, sorted.
+
+    Choices that are nobody's target belong to them: an answer that names one is wrong, not missing.
+    """
+    shared: set[tuple[str, ...] | None] = set()
+    found: set[str] = set()
     for record in records:
-        if len(choices) < 2:
-            choices.add(record.sample.choices)
-        targets.update(references(record.sample))
-    shared = next(iter(choices)) if len(choices) == 1 else None
-    return shared or tuple(sorted(targets))
+        choices = record.sample.choices
+        if len(shared) < 2:
+            shared.add(choices)
+        found.update(choices or (), references(record.sample))
+    return (next(iter(shared)) if len(shared) == 1 else None) or tuple(sorted(found))

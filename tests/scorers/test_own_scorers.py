@@ -76,6 +76,22 @@ def test_labels_without_choices_come_from_the_targets() -> None:
     assert judge.detail(rows(judge, records))["labels"] == ["ham", "spam"]
 
 
+def test_a_wrong_choice_that_is_nobodys_target_counts_as_wrong() -> None:
+    records = [
+        choice_record([-1.0, -2.0], 0, choices=("Paris", "Rome")),
+        choice_record([-2.0, -1.0], 0, choices=("Tokyo", "Seoul")),
+    ]
+    assert len(rows(scorer("precision_recall_f1", "multiple_choice"), records)) == 2
+    assert values(scorer("precision_recall_f1", "multiple_choice", average="micro"), records)["f1"] == pytest.approx(0.5)
+
+
+def test_samples_without_common_labels_are_unscored_with_the_reason() -> None:
+    records = [choice_record([-1.0, -2.0], 0, choices=(f"a{i}", f"b{i}")) for i in range(200)]
+    own = scorer("precision_recall_f1", "multiple_choice")
+    scores = own.score(records, own.prepare(records))
+    assert {score.reason for score in scores} == {"400 different labels: the samples have none in common to count by"}
+
+
 def test_answers_that_name_no_label_are_unscored_or_a_column() -> None:
     records = [text_record("spam", "spam"), text_record("no idea", "spam"), text_record("ham", "ham")]
     assert len(rows(scorer("precision_recall_f1"), records)) == 2
