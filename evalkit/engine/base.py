@@ -70,7 +70,16 @@ GenerateDone = Callable[[int, Generated | Failure], None]
 
 
 class Engine(Protocol):
-    """Local inference. Both methods return when all jobs are done, or soon after ``stop`` is set."""
+    """Local inference. Both methods return when all jobs are done, or soon after ``stop`` is set.
+
+    ``kind`` is ``prefix`` or ``plain``, or ``undecided`` before the first use; ``reason`` why it is not what was asked for.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def reason(self) -> str | None: ...
 
     def score(self, jobs: Sequence[ScoreJob], done: ScoreDone, stop: threading.Event) -> None: ...
 

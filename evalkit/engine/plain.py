@@ -24,6 +24,9 @@ class PlainEngine:
     ``batch_size`` caps the sequences of a batch. The module is put in eval mode only while it works.
     """
 
+    kind = "plain"
+    reason: str | None = None
+
     def __init__(self, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> None:
         self._module, self._tokenizer, self._device = module, tokenizer, device
         kind = "cpu" if device.type == "cpu" else "gpu"
