@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,14 @@ class UnsupportedError(Exception):
 
 @dataclass(slots=True)
 class Picked:
-    """What the output layer was asked for: ``hidden`` (n, size), a row for each pair of ``Layout.where``."""
+    """What the output layer was asked for: ``hidden`` (n, size), a row for each pair of ``layout.where``."""
 
+    layout: Layout
     hidden: list[torch.Tensor] = field(default_factory=list)
+
+
+#: The pass that runs on this thread.
+_PICKED: ContextVar[Picked | None] = ContextVar("evalkit_picked", default=None)
 
 
 class Head:
@@ -49,26 +55,38 @@ class Head:
         self._exact = half and type(self._layer) is torch.nn.Linear
 
     @contextmanager
-    def watch(self, layout: Layout) -> Iterator[Picked]:
-        """While it lasts, the output layer sees no more than the scored positions."""
-        picked = Picked()
+    def watching(self) -> Iterator[None]:
+        """While it lasts, the output layer sees no more than the scored positions of a pass that is `picking`."""
 
         def pick(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
             import torch
 
+            picked = _PICKED.get()
+            if picked is None:
+                return args
             hidden = args[0] if args else None
-            if hidden is None or tuple(hidden.shape[:2]) != layout.ids.shape:
+            if hidden is None or tuple(hidden.shape[:2]) != picked.layout.ids.shape:
                 raise UnsupportedError("its output layer is not given (batch, length, size)")
-            where = torch.from_numpy(layout.where).to(hidden.device)
+            where = torch.from_numpy(picked.layout.where).to(hidden.device)
             rows = hidden[where[:, 0], where[:, 1]]
             picked.hidden.append(rows)
             return ((hidden[:1, :1] if self.direct or not len(rows) else rows.unsqueeze(0)), *args[1:])
 
         handle = self._layer.register_forward_pre_hook(pick)
         try:
-            yield picked
+            yield
         finally:
             handle.remove()
+
+    @contextmanager
+    def picking(self, layout: Layout) -> Iterator[Picked]:
+        """One pass on this thread, while `watching`."""
+        picked = Picked(layout)
+        token = _PICKED.set(picked)
+        try:
+            yield picked
+        finally:
+            _PICKED.reset(token)
         if len(picked.hidden) != 1:
             raise UnsupportedError(f"its output layer ran {len(picked.hidden)} times in one pass")
 

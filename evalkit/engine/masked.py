@@ -7,11 +7,12 @@ does not see; they are taken at each token's position in its text instead of its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.layout import Layout
+from evalkit.engine.streams import Kept
 
 if TYPE_CHECKING:
     import torch
@@ -24,21 +25,24 @@ class MaskedForward:
     """As `evalkit.engine.tree.TreeForward`, with what every attention takes."""
 
     flat = True
+    parallel = False  # the biases are swapped in the module itself
 
     def __init__(self, module: Any) -> None:
         kind = getattr(getattr(module, "config", None), "model_type", None)
         if kind not in _KNOWN:
             raise UnsupportedError("its attention does not go through transformers' AttentionInterface")
         self._module = module
-        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def run(self, layout: Layout, device: Any, *, keep: bool) -> Any:
+    def ready(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def run(self, layout: Layout, device: Any, kept: Kept, *, keep: bool) -> tuple[Any, Kept | None]:
         import torch
         from transformers import DynamicCache
 
         start = layout.start
         cache = DynamicCache()
-        for layer, (key, value) in enumerate(self._kept if start else ()):
+        for layer, (key, value) in enumerate(kept if start else ()):
             cache.update(key[:, :, :start], value[:, :, :start], layer)
         ids, depth = torch.from_numpy(layout.ids).to(device), torch.from_numpy(layout.depth).to(device)
         sees = torch.from_numpy(layout.sees).to(device)
@@ -50,12 +54,7 @@ class MaskedForward:
             output = self._module(
                 input_ids=ids, position_ids=depth, attention_mask=mask, past_key_values=cache, use_cache=True
             )
-        if keep:
-            self._kept = [(layer.keys, layer.values) for layer in cache.layers]
-        return output
-
-    def forget(self) -> None:
-        self._kept = []
+        return output, [(layer.keys, layer.values) for layer in cache.layers] if keep else None
 
 
 @contextmanager

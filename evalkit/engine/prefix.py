@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,16 +17,20 @@ from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
 from evalkit.engine.plain import evaluating
-from evalkit.engine.plan import Limits, Trie, plan
+from evalkit.engine.plan import Limits, Step, Trie, plan
 from evalkit.engine.probe import check
+from evalkit.engine.streams import Kept, streams_for
 from evalkit.engine.tree import TreeForward
 from evalkit.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+#: A pass's layout, and for each of its scored tokens the log-probability and whether it is the likeliest.
+Done = tuple[Layout, NDArray[np.float64], NDArray[np.bool_]]
+
 #: By device. A pass over a few tokens streams all the weights: on a CPU that costs as much as some 64 tokens more.
 _LIMITS = {
-    "cpu": Limits(tokens=1024, width=192, launch=64),
+    "cpu": Limits(tokens=768, width=192, launch=64),
     "gpu": Limits(tokens=16384, width=512, launch=2048),
 }
 #: Where a pass of so few tokens does not fit, sharing is no help.
@@ -33,13 +38,16 @@ _LEAST = 32
 
 
 class Forward(Protocol):
-    """Runs a model on layouts. ``flat``: one row at a time only."""
+    """Runs a model on layouts. ``flat``: one row at a time only; ``parallel``: on several threads at once."""
 
     flat: bool
+    parallel: bool
 
-    def run(self, layout: Layout, device: Any, *, keep: bool) -> Any: ...
+    def ready(self) -> AbstractContextManager[None]:
+        """`run` works while it lasts."""
+        ...
 
-    def forget(self) -> None: ...
+    def run(self, layout: Layout, device: Any, kept: Kept, *, keep: bool) -> tuple[Any, Kept | None]: ...
 
 
 class PrefixEngine:
@@ -64,6 +72,17 @@ class PrefixEngine:
         self._limits = replace(limits, rows=batch_size or limits.rows)
         self._ways: tuple[Forward, Head] | None = None
         self._checked = False
+        self._reason: str | None = None
+
+    @property
+    def kind(self) -> str:
+        if not self._checked:
+            return "undecided"
+        return "plain" if self._ways is None else "prefix"
+
+    @property
+    def reason(self) -> str | None:
+        return self._reason
 
     @property
     def shares(self) -> bool:
@@ -97,19 +116,21 @@ class PrefixEngine:
         assert self._ways is not None
         forward, head = self._ways
         trie = Trie(jobs, tally.left)
+
+        def work(step: Step, kept: Kept) -> tuple[Done, Kept | None]:
+            layout = lay_out(step, trie, jobs)
+            logprobs, greedy, grown = forward_layout(forward, head, layout, self._device, kept, keep=step.keep)
+            return (layout, logprobs, greedy), grown
+
+        streams = streams_for(self._device, parallel=forward.parallel)
         try:
-            for step in plan(trie, self._limits):
-                if stop.is_set():
-                    return True
-                layout = lay_out(step, trie, jobs)
-                tally.add(layout, *forward_layout(forward, head, layout, self._device, keep=step.keep))
+            with forward.ready(), head.watching():
+                streams.run(plan(trie, self._limits), work, lambda done: tally.add(*done), stop)
             return True
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             return False
-        finally:
-            forward.forget()
 
     def _choose(self) -> tuple[Forward, Head] | None:
         """The way of running the model that passes the self-check, if one does."""
@@ -128,19 +149,20 @@ class PrefixEngine:
         why = f"{type(self._module).__name__} cannot share prefixes: {'; '.join(dict.fromkeys(reasons))}"
         if self._strict:
             raise ModelError(f"{why} (leave out -M engine=prefix)")
+        self._reason = why
         log.warning("%s. Each prompt is computed on its own.", why)
         return None
 
 
 def forward_layout(
-    forward: Forward, head: Head, layout: Layout, device: Any, *, keep: bool
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Run one pass: the natural-log probability and greediness of each of its scored tokens."""
-    with head.watch(layout) as picked:
-        output = forward.run(layout, device, keep=keep)
+    forward: Forward, head: Head, layout: Layout, device: Any, kept: Kept, *, keep: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], Kept | None]:
+    """Run one pass: the natural-log probability and greediness of each of its scored tokens, and what is kept now."""
+    with head.picking(layout) as picked:
+        output, grown = forward.run(layout, device, kept, keep=keep)
     if not len(layout.where):
-        return np.zeros(0), np.zeros(0, dtype=np.bool_)
-    return head.score(picked, output, layout)
+        return np.zeros(0), np.zeros(0, dtype=np.bool_), grown
+    return *head.score(picked, output, layout), grown
 
 
 class _Tally:

@@ -14,6 +14,7 @@ from evalkit.engine.base import Engine, Scored, ScoreJob
 from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.plan import Limits, Trie, plan
+from evalkit.engine.streams import Kept
 from evalkit.types import Failure
 
 if TYPE_CHECKING:
@@ -72,17 +73,27 @@ def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any,
 
     trie = Trie(jobs)
     sums = np.zeros(len(jobs))
-    for step in plan(trie, replace(_LIMITS, flat=forward.flat)):
-        layout = lay_out(step, trie, jobs)
-        logprobs, _ = forward_layout(forward, head, layout, device, keep=step.keep)
-        np.add.at(sums, layout.jobs, logprobs)
-        if not step.keep and len(layout.jobs) > len(jobs) // 2:
-            _sealed(layout, logprobs, forward, head, module, device)
-    forward.forget()
+    kept: Kept = []
+    with forward.ready(), head.watching():
+        for step in plan(trie, replace(_LIMITS, flat=forward.flat)):
+            layout = lay_out(step, trie, jobs)
+            logprobs, _, grown = forward_layout(forward, head, layout, device, kept, keep=step.keep)
+            kept = kept if grown is None else grown
+            np.add.at(sums, layout.jobs, logprobs)
+            if not step.keep and len(layout.jobs) > len(jobs) // 2:
+                _sealed(layout, logprobs, forward, head, module, device, kept)
     return [float(value) for value in sums]
 
 
-def _sealed(layout: Layout, logprobs: NDArray[np.float64], forward: Forward, head: Head, module: Any, device: Any) -> None:
+def _sealed(
+    layout: Layout,
+    logprobs: NDArray[np.float64],
+    forward: Forward,
+    head: Head,
+    module: Any,
+    device: Any,
+    kept: Kept,
+) -> None:
     """Raises where a text's log-probabilities change with the texts beside it. Same shapes, so exact in any precision."""
     from evalkit.engine.prefix import forward_layout
 
@@ -93,7 +104,7 @@ def _sealed(layout: Layout, logprobs: NDArray[np.float64], forward: Forward, hea
     seen = np.zeros(layout.ids.shape, dtype=np.bool_)
     seen[row] = layout.sees[row, column]
     others = np.where(seen, layout.ids, (layout.ids + 1) % int(config.vocab_size))
-    changed, _ = forward_layout(forward, head, replace(layout, ids=others), device, keep=False)
+    changed, _, _ = forward_layout(forward, head, replace(layout, ids=others), device, kept, keep=False)
     cells = layout.where[layout.sources]
     off = np.abs(changed - logprobs)[seen[cells[:, 0], cells[:, 1]]].max()
     if not off <= _LEAK:

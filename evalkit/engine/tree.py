@@ -8,12 +8,13 @@ in one product without a mask; what follows it is seen through the layout's mask
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.layout import Layout
+from evalkit.engine.streams import Kept
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +24,10 @@ _ROPES = frozenset({"dynamic", "longrope"})
 
 
 class TreeForward:
-    """Runs ``module`` on layouts; keys and values of kept steps stay, by the order in which layers attend."""
+    """Runs ``module`` on layouts. What is kept are keys and values, in the order in which layers attend."""
 
     flat = False
+    parallel = True
 
     def __init__(self, module: Any) -> None:
         from transformers import AttentionInterface
@@ -33,24 +35,21 @@ class TreeForward:
         AttentionInterface.register(_NAME, _attend)
         self._module = module
         self._configs = _configs(module)
-        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         _refuse(getattr(module, "config", None))
 
-    def run(self, layout: Layout, device: Any, *, keep: bool) -> Any:
-        """The model's output. ``keep``: its keys and values now follow the first ``layout.start`` kept ones."""
+    def ready(self) -> AbstractContextManager[None]:
+        return _attention(self._configs)
+
+    def run(self, layout: Layout, device: Any, kept: Kept, *, keep: bool) -> tuple[Any, Kept | None]:
+        """The model's output, and with ``keep`` the first ``layout.start`` of ``kept`` and what this pass adds to them."""
         import torch
 
-        now = _Pass(layout, device, [(k[:, :, : layout.start], v[:, :, : layout.start]) for k, v in self._kept], keep)
+        now = _Pass(layout, device, [(k[:, :, : layout.start], v[:, :, : layout.start]) for k, v in kept], keep)
         ids, depth = torch.from_numpy(layout.ids).to(device), torch.from_numpy(layout.depth).to(device)
-        with _attention(self._configs), _within(now):
+        with _within(now):
             output = self._module(input_ids=ids, position_ids=depth, use_cache=False)
         _agree(getattr(self._module, "config", None), now.windows)
-        if keep:
-            self._kept = now.grown
-        return output
-
-    def forget(self) -> None:
-        self._kept = []
+        return output, now.grown if keep else None
 
 
 class _Pass:
