@@ -21,7 +21,7 @@ from evalkit.models.remote.files import BatchService
 from evalkit.types import Request, Response, keyed
 
 KEY = "sk-canary-batch-77"
-FAST = BatchLimits(poll=0.005, first=0.001, patience=5.0)
+FAST = BatchLimits(poll=0.005, first=0.001, patience=5.0, settle=0.0)
 
 
 class Killed(BaseException):
@@ -44,6 +44,12 @@ class Requests:
 
 def retryable(response: Response) -> bool:
     return response.error is not None and response.error.retryable
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process needs no fsync, and thousands of them take half a minute."""
+    monkeypatch.setattr("os.fsync", lambda opened: None)
 
 
 @pytest.fixture

@@ -176,6 +176,7 @@ def _page(items: list[Body], query: dict[str, list[str]]) -> Body:
 def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one packet
 
         def log_message(self, *_: object) -> None:
             pass
