@@ -24,6 +24,8 @@ from evalkit.models.remote.wire import (
     refused,
     shared,
     split_thoughts,
+    tokens_of,
+    top_asked,
     top_of,
     usage_of,
 )
@@ -111,7 +113,7 @@ class ChatEndpoint:
         final = cut_at(text, stops_of(request.params))
         top = None
         if top_asked(request.params) is not None and not calls:
-            top = top_of(_tokens(choice), self._dialect.think_end if thoughts else None)
+            top = top_of(tokens_of(choice), self._dialect.think_end if thoughts else None)
         return Answer(final, "stop" if final != text else finish, "\n".join(filter(None, (apart, thoughts))), calls, top)
 
     def _continued(self) -> dict[str, Json]:
@@ -132,14 +134,6 @@ def messages_of(prompt: Prompt) -> list[dict[str, str]]:
     if not all(isinstance(message.content, str) for message in prompt):
         raise ModelError("the prompt holds something other than text; images and sound cannot be sent")
     return [{"role": message.role, "content": message.content} for message in prompt]
-
-
-def top_asked(params: Mapping[str, Any]) -> int | None:
-    """How many of the likeliest first tokens the task wants to see; ``None``: none."""
-    wanted = params.get("top_logprobs") or params.get("logprobs")
-    if not wanted:
-        return None
-    return 1 if wanted is True else int(wanted)
 
 
 def _content(content: Any) -> str | None:
@@ -164,20 +158,3 @@ def _calls(message: Mapping[str, Any]) -> list[Json]:
         function = mapping_at(mapping_at(call, "tool_calls[]").get("function"), "tool_calls[].function")
         found.append(call_of(function.get("name"), function.get("arguments"), call.get("id")))
     return found
-
-
-def _tokens(choice: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each generated token with the likeliest ones in its place."""
-    logprobs = choice.get("logprobs")
-    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    if not isinstance(content, list):
-        raise Unreadable("no-logprobs", "the server gave no log-probabilities though they were asked for")
-    return [_token(mapping_at(item, "logprobs.content[]")) for item in content]
-
-
-def _token(item: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    top = [mapping_at(entry, "top_logprobs[]") for entry in item.get("top_logprobs") or ()]
-    found: dict[str, Any] = {}
-    for entry in top:
-        found.setdefault(str(entry.get("token")), entry.get("logprob"))
-    return str(item.get("token")), found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,12 +61,12 @@ DIALECT_ARGS: tuple[Arg, ...] = (
     Arg("scored_max_tokens", "max_tokens of calls that only score", _zero_or_one, 1),
     Arg("extra_body", "JSON object merged into the body of every call", mapping),
     Arg("tokenizer", "name or folder of the tokenizer that cuts prompts for log-likelihoods (package transformers)"),
-    Arg("max_length", "the model's window in tokens, where a tokenizer is given", positive),
+    Arg("max_length", "longest text to score, in tokens, where a tokenizer is given", positive),
 )
 
 
 def dialect_of(model: str, args: Mapping[str, Any], *, official: bool) -> Dialect:
-    """The dialect by parsed options; ``official``: the server is OpenAI's or Azure's own, where names say what models are."""
+    """The dialect by parsed options; ``official``: the server is OpenAI's or Azure's, where names say what models are."""
     named = official and bool(_REASONING.match(model))
     reasons = args.get("reasoning")
     body = dict(args.get("extra_body") or {})
@@ -83,10 +83,6 @@ def dialect_of(model: str, args: Mapping[str, Any], *, official: bool) -> Dialec
         scored_max_tokens=args.get("scored_max_tokens", 1),
         body=body,
     )
-
-
-#: Decides how many tokens a text is about, for pacing; four characters a token is the usual rule of thumb.
-Estimate = Callable[[str], int]
 
 
 def about(text: str) -> int:

@@ -231,3 +231,31 @@ def quoted(text: Any) -> str:
     """A server's own words in one short line."""
     words = " ".join(str(text).split())
     return words if len(words) <= _QUOTED else words[:_QUOTED] + " ..."
+
+
+def top_asked(params: Mapping[str, Any]) -> int | None:
+    """How many of the likeliest first tokens the task wants to see; ``None``: none."""
+    wanted = params.get("top_logprobs") or params.get("logprobs")
+    if not wanted:
+        return None
+    return 1 if wanted is True else int(wanted)
+
+
+def tokens_of(choice: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each generated token of a choice with the likeliest ones in its place, in the chat API's form or the older one."""
+    logprobs = choice.get("logprobs")
+    if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
+        return [_token(mapping_at(item, "logprobs.content[]")) for item in logprobs["content"]]
+    if isinstance(logprobs, Mapping) and isinstance(logprobs.get("tokens"), list):
+        top = list_at(logprobs.get("top_logprobs"), "logprobs.top_logprobs")
+        if len(top) != len(logprobs["tokens"]):
+            raise bad("has log-probabilities of different lengths")
+        return [(str(text), likeliest or {}) for text, likeliest in zip(logprobs["tokens"], top, strict=True)]
+    raise Unreadable("no-logprobs", "the server gave no log-probabilities though they were asked for")
+
+
+def _token(item: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    found: dict[str, Any] = {}
+    for entry in list_at(item.get("top_logprobs"), "top_logprobs"):
+        found.setdefault(str(mapping_at(entry, "top_logprobs[]").get("token")), entry.get("logprob"))
+    return str(item.get("token")), found
