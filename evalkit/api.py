@@ -64,7 +64,7 @@ def plan(
 ) -> list[TaskPlan]:
     """What `run` would ask, with no call: samples, requests, distinct requests and tokens a task."""
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
-    prepared = prepare(options)
+    prepared = prepare(options, connect=False)
     return forecast([ready.task for ready in prepared.tasks], prepared.model)
 
 

@@ -22,11 +22,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model can do. ``max_length`` is in tokens, prompt and answer together; ``None``: unknown."""
+    """What a model can do. ``max_length`` is in tokens, prompt and answer together; ``None``: unknown.
+
+    ``why_not`` has a reason for kinds that a model of this sort could have and this one has not.
+    """
 
     kinds: frozenset[RequestKind]
     chat: bool = False
     max_length: int | None = None
+    why_not: Mapping[RequestKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,18 @@ class Model(Protocol):
 
     def describe(self) -> Mapping[str, Json]:
         """Facts for the manifest: source, revision, dtype, parameter count, device, chat template hash, ..."""
+        ...
+
+
+@runtime_checkable
+class ConnectingModel(Protocol):
+    """A model that something can keep from answering although it is made: a server, a key."""
+
+    def connect(self) -> None:
+        """Find out, as cheaply as can be, what it can do: `Model.capabilities` may be fewer afterwards.
+
+        Raises ModelError where it cannot be reached or refuses us.
+        """
         ...
 
 

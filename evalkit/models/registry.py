@@ -19,6 +19,13 @@ MODELS = Registry(
         "hf": "evalkit.models.hf:PROVIDER",
         "demo": "evalkit.models.demo:PROVIDER",
         "mock": "evalkit.models.mock:PROVIDER",
+        "openai": "evalkit.models.remote.provider:OPENAI",
+        "azure": "evalkit.models.remote.provider:AZURE",
+        "vllm": "evalkit.models.remote.provider:VLLM",
+        "sglang": "evalkit.models.remote.provider:SGLANG",
+        "llamacpp": "evalkit.models.remote.provider:LLAMACPP",
+        "ollama": "evalkit.models.remote.provider:OLLAMA",
+        "openrouter": "evalkit.models.remote.provider:OPENROUTER",
     },
     ModelError,
 )

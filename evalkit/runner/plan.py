@@ -25,8 +25,9 @@ def check_capabilities(tasks: Sequence[Task], model: Model, *, chat: bool) -> No
     for task in tasks:
         kind = _KIND[task.output_type]
         if kind not in model.capabilities.kinds:
-            can = ", ".join(sorted(model.capabilities.kinds))
-            raise ModelError(f"{task.name} needs {kind} requests and {model.name} can only do {can}; leave this task out")
+            can = ", ".join(sorted(model.capabilities.kinds)) or "nothing"
+            why = f" ({reason})" if (reason := model.capabilities.why_not.get(kind)) else ""
+            raise ModelError(f"{task.name} needs {kind} requests and {model.name} can only do {can}{why}; leave this task out")
     if chat and not model.capabilities.chat:
         raise ModelError(f"--apply-chat-template: {model.name} has no chat template")
 

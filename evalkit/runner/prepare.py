@@ -11,7 +11,7 @@ from typing import Any
 import evalkit.data.load as tables
 from evalkit.data.base import Table
 from evalkit.errors import ConfigError, DataError, ScorerError, TaskError, nearest
-from evalkit.models.base import Model
+from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
@@ -143,8 +143,11 @@ def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
     return ScorerSpec(str(params.pop("name", "")), params)
 
 
-def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None) -> Prepared:
-    """Load and check everything; the dear parts (models) last, so that a slip is told at once."""
+def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None, *, connect: bool = True) -> Prepared:
+    """Load and check everything; the dear parts (models) last, so that a slip is told at once.
+
+    ``connect``: ask remote models whether they answer, and what they can do.
+    """
     if not options.tasks:
         raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
     if options.fewshot_as_multiturn and not options.apply_chat_template:
@@ -162,6 +165,10 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
     roles = {role: _role_model(spec, options) for role, spec in options.roles.items()}
+    if connect:
+        for remote in (model, *roles.values()):
+            if isinstance(remote, ConnectingModel):
+                remote.connect()
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
     return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
 
