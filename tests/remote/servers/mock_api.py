@@ -36,7 +36,8 @@ class Settings:
     """What ``POST /control`` sets, all at once: what is not named goes back to its default.
 
     ``latency`` (s), ``jitter`` (s, added by content, up to), ``rules`` (see `mock_faults.Rules`), ``limit`` (see
-    `mock_faults.Limit`), ``reply`` (as the ``reply`` fault, for every answer), ``key`` (the API key asked for), ``models``.
+    `mock_faults.Limit`), ``reply`` (as the ``reply`` fault, for every answer), ``key`` (the API key asked for), ``models``,
+    ``marker`` (calls with this text in their body are counted as ``marked``, and timed: ``span_s``).
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -48,7 +49,8 @@ class Settings:
         self.reply = given.get("reply", {})
         self.key = given.get("key")
         self.models = given.get("models", ["mock", "mock-2"])
-        unknown = set(given) - {"latency", "jitter", "rules", "limit", "reply", "key", "models"}
+        self.marker = str(given.get("marker", "")).encode()
+        unknown = set(given) - {"latency", "jitter", "rules", "limit", "reply", "key", "models", "marker"}
         if unknown:
             raise ValueError(f"unknown settings {sorted(unknown)}")
 
@@ -61,6 +63,8 @@ class Counters:
         self.in_flight = 0
         self.max_in_flight = 0
         self.connections = 0
+        self.marked = 0
+        self.begun = self.ended = 0.0
         self.attempts: Counter[str] = Counter()
         self.paths: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -72,6 +76,8 @@ class Counters:
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "connections": self.connections,
+            "marked": self.marked,
+            "span_s": self.ended - self.begun,
             "paths": dict(self.paths),
             "outcomes": dict(self.outcomes),
             "refused": limit.refused if limit else 0,
@@ -171,6 +177,9 @@ class Connection(asyncio.Protocol):
         counters.in_flight += 1
         counters.max_in_flight = max(counters.max_in_flight, counters.in_flight)
         settings = state.settings
+        if settings.marker and settings.marker in body:
+            counters.begun = counters.begun or time.monotonic()
+            counters.marked += 1
         rule = settings.rules.pick(number, attempt, path, body, digest) if settings.ruled else None
         call = Call(path, head, body, digest, rule or {})
         delay = settings.latency + call.rule.get("seconds", 0.0)
@@ -185,6 +194,7 @@ class Connection(asyncio.Protocol):
         state, fault = self.state, call.rule.get("fault")
         self.hanging = fault == "hang" and not self.gone
         state.counters.in_flight -= not self.hanging
+        state.counters.ended = time.monotonic()
         if self.gone:
             state.note("gone", call.path, call.digest, call.text)
         elif fault in ("reset", "hang", "die"):
