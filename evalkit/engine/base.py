@@ -127,12 +127,15 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def build_engine(kind: str, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> Engine:
+def build_engine(
+    kind: str, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None, *, compiled: bool = False
+) -> Engine:
     """``plain``: batches by length; ``prefix``: shared beginnings computed once, or a ModelError where the model cannot;
-    ``auto``: ``prefix`` where the model can, else ``plain``, said once in the log.
+    ``auto``: ``prefix`` where the model can, else ``plain``, said once in the log. ``compiled`` is for ``plain`` only, which
+    ``auto`` then is; it raises a ModelError where torch cannot compile.
     """
     from evalkit.engine.plain import PlainEngine
     from evalkit.engine.prefix import PrefixEngine
 
-    plain = PlainEngine(module, tokenizer, device, batch_size)
-    return plain if kind == "plain" else PrefixEngine(module, device, plain, batch_size, strict=kind == "prefix")
+    plain = PlainEngine(module, tokenizer, device, batch_size, compiled=compiled)
+    return plain if compiled or kind == "plain" else PrefixEngine(module, device, plain, batch_size, strict=kind == "prefix")

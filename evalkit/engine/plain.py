@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 from evalkit.engine.base import Budget, GenerateDone, GenerateJob, ScoreDone, ScoreJob, out_of_memory
+from evalkit.engine.compiled import Compiled
 from evalkit.engine.generate import generate_batch, group_of
+from evalkit.engine.memory import limits_for
 from evalkit.engine.score import rows_of, score_rows
 from evalkit.types import Failure
 
@@ -21,22 +24,36 @@ _GENERATE_TOKENS = {"cpu": 8192, "gpu": 65536}
 class PlainEngine:
     """An `evalkit.engine.base.Engine` over a transformers model (or, to score only, any module from ids to logits).
 
-    ``batch_size`` caps the sequences of a batch. The module is put in eval mode only while it works.
+    ``batch_size`` caps the sequences of a batch. ``compiled`` scores through torch.compile; to generate, each step's longer
+    cache would be compiled anew. The module is put in eval mode only while it works.
     """
 
     kind = "plain"
-    reason: str | None = None
 
-    def __init__(self, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None) -> None:
-        self._module, self._tokenizer, self._device = module, tokenizer, device
-        kind = "cpu" if device.type == "cpu" else "gpu"
-        self._to_score = Budget(_SCORE_TOKENS[kind], batch_size)
-        self._to_generate = Budget(_GENERATE_TOKENS[kind], batch_size)
+    def __init__(
+        self, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None, *, compiled: bool = False
+    ) -> None:
+        self._module, self._tokenizer, self._device, self._batch_size = module, tokenizer, device, batch_size
+        self.reason = "-M compile=true" if compiled else None
+        self._compiled = Compiled(module, device) if compiled else None
+
+    @cached_property
+    def _to_score(self) -> Budget:
+        fits = limits_for(self._module, self._device)
+        return Budget(min(self._most(_SCORE_TOKENS), fits.pass_tokens, fits.rows_of_logits), self._batch_size)
+
+    @cached_property
+    def _to_generate(self) -> Budget:
+        fits = limits_for(self._module, self._device)
+        return Budget(min(self._most(_GENERATE_TOKENS), fits.kv_tokens), self._batch_size)
+
+    def _most(self, tokens: Mapping[str, int]) -> int:
+        return tokens["cpu" if self._device.type == "cpu" else "gpu"]
 
     def score(self, jobs: Sequence[ScoreJob], done: ScoreDone, stop: threading.Event) -> None:
         rows = rows_of(jobs)
         lengths = [len(row.tokens) for row in rows]
-        with evaluating(self._module):
+        with evaluating(self._module), self._compiled.used() if self._compiled else nullcontext():
             for start, end in self._to_score.pack(lengths):
                 if stop.is_set():
                     return

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from evalkit.engine.base import Engine, Generated, GenerateJob, Scored, ScoreJob
 from evalkit.errors import ModelError
+from evalkit.models.ahead import Halted, HaltedError
 from evalkit.models.base import Sink
 from evalkit.models.callable import cut_at
 from evalkit.models.settings import max_tokens_of, seed_of, settings_of, stops_of
 from evalkit.models.tokens import Cut, Tokens
-from evalkit.types import Failure, Request, Response
+from evalkit.types import Failure, Request, RequestKind, Response
 
 #: Requests with their prompts as text.
 Asked = Sequence[tuple[Request, str]]
+
+#: Requests that are tokenised: puts them to the engine, and returns when they are answered or soon after the event is set.
+Ask = Callable[[Sink, threading.Event], None]
+
+#: Requests tokenised between two looks at whether that is still wanted.
+_SLICE = 1024
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 _WHY = {
     "empty-continuation": "no tokens left to score: the continuation is empty, or the tokenizer merges it into the context",
@@ -24,7 +35,10 @@ _WHY = {
 
 
 class Answerer:
-    """Answers waves of requests with ``engine``; ``think_end`` (text or token id) ends the reasoning of an answer."""
+    """Answers waves of requests with ``engine``; ``think_end`` (text or token id) ends the reasoning of an answer.
+
+    In two steps: `ready` tokenises, on any thread and without the engine; what it gives back asks the engine.
+    """
 
     def __init__(self, tokens: Tokens, engine: Engine, think_end: str | int | None = None) -> None:
         self._tokens = tokens
@@ -34,8 +48,20 @@ class Answerer:
         end = tokens.tokenizer.eos_token_id
         self._end_text = tokens.decode([end]) if end is not None else None
 
-    def score(self, asked: Asked, sink: Sink, stop: threading.Event) -> None:
-        cuts = self._tokens.pairs([(text, request.continuation) for request, text in asked])
+    def ready(self, kind: RequestKind, asked: Asked, halted: Halted = lambda: False) -> Ask:
+        """Tokenise requests of one kind. Raises HaltedError where nobody wants them any more."""
+        if kind == "loglikelihood":
+            pairs = [(text, request.continuation) for request, text in asked]
+            cuts = _sliced(self._tokens.pairs, pairs, halted)
+            return lambda sink, stop: self._score(asked, cuts, sink, stop)
+        if kind == "loglikelihood_rolling":
+            # The text stands in the prompt or in the continuation, the other is empty.
+            windows = _sliced(self._tokens.windows, [text + request.continuation for request, text in asked], halted)
+            return lambda sink, stop: self._roll(asked, windows, sink, stop)
+        prompts = _sliced(self._tokens.prompts, [text for _, text in asked], halted)
+        return lambda sink, stop: self._generate(asked, prompts, sink, stop)
+
+    def _score(self, asked: Asked, cuts: Sequence[Cut], sink: Sink, stop: threading.Event) -> None:
         requests: list[Request] = []
         fit: list[Cut] = []
         for (request, _), cut in zip(asked, cuts, strict=True):
@@ -50,9 +76,7 @@ class Answerer:
 
         self._engine.score([ScoreJob(cut.context, cut.continuation) for cut in fit], done, stop)
 
-    def roll(self, asked: Asked, sink: Sink, stop: threading.Event) -> None:
-        """Rolling log-likelihood: the text stands in the prompt or in the continuation, the other is empty."""
-        windows = self._tokens.windows([text + request.continuation for request, text in asked])
+    def _roll(self, asked: Asked, windows: Sequence[Sequence[Cut]], sink: Sink, stop: threading.Event) -> None:
         jobs: list[ScoreJob] = []
         owner: list[int] = []
         results: list[list[Scored | Failure]] = [[] for _ in asked]
@@ -70,10 +94,10 @@ class Answerer:
 
         self._engine.score(jobs, done, stop)
 
-    def generate(self, asked: Asked, sink: Sink, stop: threading.Event) -> None:
+    def _generate(self, asked: Asked, prompts: Sequence[list[int]], sink: Sink, stop: threading.Event) -> None:
         jobs: list[GenerateJob] = []
         meta: list[tuple[Request, int]] = []
-        for (request, _), ids in zip(asked, self._tokens.prompts([text for _, text in asked]), strict=True):
+        for (request, _), ids in zip(asked, prompts, strict=True):
             try:
                 settings = settings_of(request.params)
                 limit = max_tokens_of(request.params)
@@ -131,6 +155,15 @@ class Answerer:
 
     def _why(self, problem: str) -> Failure:
         return Failure(problem, _WHY[problem].format(self._tokens.max_length))
+
+
+def _sliced(cut: Callable[[Sequence[In]], Sequence[Out]], items: Sequence[In], halted: Halted) -> list[Out]:
+    found: list[Out] = []
+    for start in range(0, len(items), _SLICE):
+        if halted():
+            raise HaltedError
+        found += cut(items[start : start + _SLICE])
+    return found
 
 
 def _scored(key: str, cuts: Sequence[Cut], results: Sequence[Scored | Failure], *, rolling: bool = False) -> Response:

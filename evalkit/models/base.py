@@ -37,13 +37,15 @@ class Capabilities:
 class ModelOptions:
     """What the run tells every adapter; ``args`` are the ``-M key=value`` pairs, still text.
 
-    ``batch_size`` caps the sequences in flight; ``None`` leaves it to the adapter (``auto``).
+    ``flags`` are those of them that the run has settings of its own for (``--engine``, ``--threads``, ...). ``batch_size``
+    caps the sequences in flight; ``None`` leaves it to the adapter (``auto``).
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
     batch_size: int | None = None
     device: str | None = None
     trust_remote_code: bool = False
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from evalkit.engine.base import Engine, build_engine
 from evalkit.errors import ModelError
-from evalkit.models.answer import Answerer, Asked
+from evalkit.models.ahead import Ahead, Halted, HaltedError
+from evalkit.models.answer import Answerer, Ask
 from evalkit.models.base import Capabilities, ModelOptions, Sink, Source, TokenSplit
 from evalkit.models.chat import ChatTemplate
 from evalkit.models.digest import module_checksum, module_digest, tokenizer_digest
@@ -38,6 +40,7 @@ PROMPT_ARGS = (
         one_of("auto", "prefix", "plain"),
         "auto",
     ),
+    Arg("threads", "CPU threads while the model answers (default: torch's)", positive),
 )
 ARGS = (
     Arg(
@@ -54,6 +57,7 @@ ARGS = (
     Arg("peft", "adapter to put on top (LoRA, ...): folder or hub id"),
     Arg("gguf_file", "GGUF file inside the folder or repository"),
     Arg("attn_implementation", "eager, sdpa, flash_attention_2, ..."),
+    Arg("compile", "torch.compile the model; shared beginnings are then computed anew each time", flag, False),
     *PROMPT_ARGS,
 )
 
@@ -77,8 +81,8 @@ class HFModel:
         self._chat = ChatTemplate(loaded.tokenizer, args["chat_template"], variables)
         limit = args["max_length"] or resolve_max_length(getattr(loaded.module, "config", None), loaded.tokenizer)
         self._tokens = Tokens(loaded.tokenizer, limit, args["add_bos_token"], args["prefix_token_id"])
-        engine = engine or build_engine(args["engine"], loaded.module, loaded.tokenizer, loaded.device, batch_size)
-        self._answerer = Answerer(self._tokens, engine, _think_end(args))
+        self._engine = engine or _engine(loaded, args, batch_size)
+        self._answerer = Answerer(self._tokens, self._engine, _think_end(args))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -106,6 +110,9 @@ class HFModel:
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
             "dtype": self._dtype(),
             "device": str(self._loaded.device),
+            "attn_implementation": getattr(getattr(module, "config", None), "_attn_implementation", None),
+            "threads": self._args["threads"] or torch.get_num_threads(),
+            **_engine_facts(self._engine),
             "max_length": self._tokens.max_length,
             "add_bos_token": self._args["add_bos_token"],
             "prefix_token_id": self._tokens.prefix_id,
@@ -136,26 +143,38 @@ class HFModel:
         return TokenSplit(self._tokens.texts_of([self._tokens.prefix_id]), self._tokens.texts_of(scored))
 
     def run(self, source: Source, sink: Sink, stop: threading.Event) -> None:
-        answer: Mapping[RequestKind, Callable[[Asked, Sink, threading.Event], None]] = {
-            "loglikelihood": self._answerer.score,
-            "loglikelihood_rolling": self._answerer.roll,
-            "generate": self._answerer.generate,
-        }
+        """One wave is tokenised while the engine works on the one before it."""
+        with quiet(), _threads(self._args["threads"]), Ahead[list[Ask]](stop) as ahead:
+            self._take(source, sink, ahead)
+            while not stop.is_set():
+                try:
+                    asks = ahead.take()
+                except HaltedError:
+                    return
+                if asks is None:
+                    return
+                self._take(source, sink, ahead)
+                for ask in asks:
+                    ask(sink, stop)
+
+    def _take(self, source: Source, sink: Sink, ahead: Ahead[list[Ask]]) -> None:
+        """Render the next wave, if there is one, and have it tokenised."""
+        wave = source.take(WAVE)
+        if not wave:
+            return
         able = self.capabilities.kinds
-        while not stop.is_set():
-            wave = source.take(WAVE)
-            if not wave:
-                return
-            kinds: dict[RequestKind, list[tuple[Request, str]]] = {}
-            for request in wave:
-                text = self._ready(request, able)
-                if isinstance(text, Failure):
-                    sink(Response(request.key, error=text))
-                else:
-                    kinds.setdefault(request.kind, []).append((request, text))
-            with quiet():
-                for kind, asked in kinds.items():
-                    answer[kind](asked, sink, stop)
+        kinds: dict[RequestKind, list[tuple[Request, str]]] = {}
+        for request in wave:
+            text = self._ready(request, able)
+            if isinstance(text, Failure):
+                sink(Response(request.key, error=text))
+            else:
+                kinds.setdefault(request.kind, []).append((request, text))
+
+        def tokenise(halted: Halted) -> list[Ask]:
+            return [self._answerer.ready(kind, asked, halted) for kind, asked in kinds.items()]
+
+        ahead.start(tokenise)
 
     def _ready(self, request: Request, able: frozenset[RequestKind]) -> str | Failure:
         """The prompt as text, or why this request cannot be asked."""
@@ -200,7 +219,7 @@ def from_torch(
             raise ModelError("a model in memory needs its tokenizer: pass the pair (model, tokenizer)")
         tokenizer = load_tokenizer(source)
     title = name or f"memory/{type(module).__name__}"
-    args = parse_args(options.args, PROMPT_ARGS, title)
+    args = parse_args(options.args, PROMPT_ARGS, title, options.flags)
 
     @lru_cache(maxsize=1)
     def digest(_: object) -> str:
@@ -224,3 +243,28 @@ def _think_end(args: Mapping[str, Any]) -> str | int | None:
     if args["enable_thinking"] and end is None:
         raise ModelError("-M enable_thinking=true needs -M think_end_token= (the text or id after which the answer begins)")
     return int(end) if end is not None and end.isdigit() else end
+
+
+def _engine(loaded: Loaded, args: Mapping[str, Any], batch_size: int | None) -> Engine:
+    kind, compiled = args["engine"], bool(args.get("compile"))
+    if compiled and kind == "prefix":
+        raise ModelError("-M compile=true: a compiled model cannot share beginnings; leave out one of it and engine=prefix")
+    return build_engine(kind, loaded.module, loaded.tokenizer, loaded.device, batch_size, compiled=compiled)
+
+
+def _engine_facts(engine: Engine) -> dict[str, Json]:
+    """What is known: `auto` decides when it is first used."""
+    return {} if engine.kind == "undecided" else {"engine": engine.kind, "engine_reason": engine.reason}
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """While it lasts, torch computes with ``count`` CPU threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

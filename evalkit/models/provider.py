@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.errors import ModelError, nearest
 from evalkit.models.base import Model, ModelOptions
+from evalkit.types import EMPTY
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -81,19 +82,44 @@ class Provider:
         if self.names is not None and name not in self.names:
             hint = nearest(name, self.names) or f"; there are {', '.join(self.names)}"
             raise ModelError(f"unknown model {self.provider}/{name}{hint}")
-        return self.build(name, parse_args(options.args, self.args, f"{self.provider}/{name}"), options)
+        return self.build(name, parse_args(options.args, self.args, f"{self.provider}/{name}", options.flags), options)
 
 
-def parse_args(given: Mapping[str, str], known: tuple[Arg, ...], model: str) -> dict[str, Any]:
-    """All ``known`` options by name, parsed or default. Raises ModelError for a key or value that is wrong."""
-    values = {arg.name: arg.default for arg in known}
+def parse_args(
+    given: Mapping[str, str], known: tuple[Arg, ...], model: str, flags: Mapping[str, str] = EMPTY
+) -> dict[str, Any]:
+    """All ``known`` options by name, parsed or default; ``given`` as ``-M``, or by the ``flags`` of their own.
+
+    Raises ModelError for a key or value that is wrong, and for a flag that contradicts an ``-M``.
+    """
     table = {arg.name: arg for arg in known}
-    for key, text in given.items():
-        if key not in table:
-            hint = nearest(key, table) or f"; it takes {', '.join(table) or 'none'}"
-            raise ModelError(f"-M {key}={text}: {model} has no option {key!r}{hint}")
-        try:
-            values[key] = table[key].parse(str(text))
-        except ValueError as error:
-            raise ModelError(f"-M {key}={text}: {error} ({table[key].help})") from error
+    values = {arg.name: arg.default for arg in known}
+    values |= {key: _parsed(table, key, text, model, f"-M {key}={text}") for key, text in given.items()}
+    for key, text in flags.items():
+        written = f"{flag_of(key)} {text}"
+        value = _parsed(table, key, text, model, written)
+        if key in given and value != values[key]:
+            raise ModelError(f"{written} contradicts -M {key}={given[key]}: give one of them")
+        values[key] = value
     return values
+
+
+def _parsed(table: Mapping[str, Arg], key: str, text: str, model: str, written: str) -> Any:
+    if key not in table:
+        hint = nearest(key, table) or f"; it takes {', '.join(table) or 'none'}"
+        raise ModelError(f"{written}: {model} has no option {key!r}{hint}")
+    try:
+        return table[key].parse(str(text))
+    except ValueError as error:
+        raise ModelError(f"{written}: {error} ({table[key].help})") from error
+
+
+def refuse_flags(options: ModelOptions, model: str) -> None:
+    """Raises ModelError where the run has flags for a model that is not loaded by evalkit."""
+    for key, text in options.flags.items():
+        raise ModelError(f"{flag_of(key)} {text}: {model} is not loaded by evalkit; leave it out")
+
+
+def flag_of(option: str) -> str:
+    """The command-line flag of an option."""
+    return "--" + option.replace("_", "-")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Model, ModelOptions
-from evalkit.models.provider import Arg, Provider
+from evalkit.models.provider import Arg, Provider, refuse_flags
 from evalkit.registry import Registry
 
 #: Provider name -> factory ``(name, options) -> Model``; entry points in group ``evalkit.models`` add to it.
@@ -60,10 +60,12 @@ def load_model(spec: Any, options: ModelOptions | None = None) -> Model:
         return loaded
     if callable(getattr(spec, "run", None)) and callable(getattr(spec, "describe", None)):
         model: Model = spec
+        refuse_flags(options, model.name)
         return model
     if callable(spec):
         from evalkit.models.callable import CallableModel
 
+        refuse_flags(options, "a callable")
         return CallableModel(spec)
     raise ModelError(
         f"cannot use a {type(spec).__name__} as a model: "

@@ -176,9 +176,9 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
 def _role_model(spec: Any, options: RunOptions) -> Model:
     """A role's model; its own options stand behind its name: ``hf/judge,dtype=bfloat16``."""
     if not isinstance(spec, str):
-        return load_model(spec, replace(options.model_options(), args={}))
+        return load_model(spec, replace(options.model_options(), args={}, flags={}))
     name, *pairs = re.split(r",(?=[\w-]+=)", spec)
-    return load_model(name, replace(options.model_options(), args=dict(pair.split("=", 1) for pair in pairs)))
+    return load_model(name, replace(options.model_options(), args=dict(pair.split("=", 1) for pair in pairs), flags={}))
 
 
 def _literal(text: str) -> Any:
