@@ -43,6 +43,14 @@ TrustRemoteCode = Annotated[
     bool | None, option("--trust-remote-code/--no-trust-remote-code", "Run Python code that comes with a model.")
 ]
 Device = Annotated[str | None, option("--device", "cpu, cuda, cuda:1, ... [default: the best there is]")]
+Engine = Annotated[
+    str | None,
+    option("--engine", "How a local model computes: auto, prefix (shared beginnings once) or plain. [default: auto]"),
+]
+AttnImplementation = Annotated[
+    str | None, option("--attn-implementation", "A local model's attention: eager, sdpa, flash_attention_2, ...")
+]
+Threads = Annotated[int | None, option("--threads", "CPU threads of a local model. [default: torch's]")]
 Role = Annotated[list[str] | None, option("--role", "A model that scorers ask: judge=provider/name,option=value.")]
 Scorers = Annotated[list[str] | None, option("--scorers", "Further scorers: name or name:param=value,... (repeat it).")]
 OutputDir = Annotated[str | None, option("--output-dir", "Where runs go. [default: runs]")]

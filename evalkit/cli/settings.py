@@ -121,6 +121,9 @@ class Settings(BaseModel):
     seed: int = 1234
     batch_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_batch)] = None
     device: str | None = None
+    engine: Literal["auto", "prefix", "plain"] | None = None
+    attn_implementation: str | None = None
+    threads: int | None = Field(default=None, ge=1)
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None

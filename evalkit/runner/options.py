@@ -18,6 +18,9 @@ _SECRET = re.compile(_NAME + "$", re.IGNORECASE)
 _SECRET_PAIR = re.compile(rf"({_NAME}=).+?(?=,[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
 _SECRET_MEMBER = re.compile(rf'({_NAME}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
+#: Options of a model that the run has settings of its own for.
+_MODEL_FLAGS = ("device", "engine", "attn_implementation", "threads")
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -30,6 +33,9 @@ class RunOptions:
         data: task name -> local copy of its data.
         samples: task name -> ids or positions to evaluate.
         roles: role -> model for scorers that ask one (``{"judge": "hf/..."}``).
+        engine: how a local model computes: ``auto``, ``prefix`` or ``plain``; as ``-M engine=``.
+        attn_implementation: attention of a local model: ``eager``, ``sdpa``, ...; as ``-M attn_implementation=``.
+        threads: of torch, while a local model answers; as ``-M threads=``.
         max_error_rate: share of samples with errors above which the run counts as incomplete.
         retry_errors: ask again what failed for good, too.
     """
@@ -46,6 +52,9 @@ class RunOptions:
     seed: int = 1234
     batch_size: int | None = None
     device: str | None = None
+    engine: str | None = None
+    attn_implementation: str | None = None
+    threads: int | None = None
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None
@@ -82,10 +91,11 @@ class RunOptions:
 
     def model_options(self) -> ModelOptions:
         """The part that the candidate's adapter needs."""
-        return ModelOptions(dict(self.model_args), self.batch_size, self.device, self.trust_remote_code)
+        flags = {name: str(value) for name in _MODEL_FLAGS if (value := getattr(self, name)) is not None}
+        return ModelOptions(dict(self.model_args), self.batch_size, self.device, self.trust_remote_code, flags)
 
     def content(self) -> dict[str, Json]:
-        """The options that can change a number (not batch size, device or folders), for the configuration hash."""
+        """The options that can change a number (not batch size, device, engine or folders), for the configuration hash."""
         names = (
             "num_fewshot", "limit", "samples", "seed", "apply_chat_template", "system_instruction",
             "fewshot_as_multiturn", "gen_kwargs", "compat", "scorers",
