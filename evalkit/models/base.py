@@ -64,7 +64,8 @@ class Model(Protocol):
     ``fingerprint`` changes whenever an answer could: weights, dtype, chat template, truncation length. ``run`` pulls
     from ``source``, hands every response to ``sink`` as it is ready (any order, the thread that called ``run``), and
     returns when the source is empty or soon after ``stop`` is set. One bad request never raises: its response carries
-    a `Failure`. What would fail every request raises a ModelError.
+    a `Failure`. What would fail every request raises a ModelError; what comes up in mid-run and may pass (a server that is
+    gone, a key that was revoked), Incomplete.
     """
 
     name: str

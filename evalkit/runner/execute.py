@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
+from evalkit.errors import Incomplete
 from evalkit.models.base import Model
 from evalkit.runner.journal import Journal
 from evalkit.types import Request, Response
@@ -125,6 +126,8 @@ def execute(
     begun = time.monotonic()
     try:
         model.run(source, sink, stop)
+    except Incomplete as error:  # a server that is gone, a key that was revoked: what was answered is kept and scored
+        counts.systemic = str(error)
     finally:
         journal.commit()
     counts.unanswered = len(source.in_flight)
