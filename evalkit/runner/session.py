@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.errors import ConfigError
+from evalkit.models.base import Model
 from evalkit.runner.environment import environment, installed
 from evalkit.runner.execute import Execution, execute, stop_on_signals
 from evalkit.runner.files import writing
@@ -77,7 +78,8 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
             progress.phase("scoring")
             summaries = score_run(opened, list(prepared.tasks), prepared.groups, prepared.fingerprints, progress)
             write_summaries(opened.path, summaries)
-        opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun))
+        facts = {**opened.manifest["model"], **_model_facts(prepared.model)}
+        opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun), model=facts)
     return run
 
 
@@ -132,13 +134,18 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "identity": config,
         "config": prepared.options.public(),
         "command": [redact_text(word) for word in prepared.options.command],
-        "model": {"name": prepared.model.name, **prepared.model.describe()},
+        "model": _model_facts(prepared.model),
         "fingerprints": prepared.fingerprints,
         "environment": environment(),
         "warnings": list(prepared.warnings),
         "tasks": {ready.name: _task_manifest(ready) for ready in prepared.tasks},
         "groups": [group.model_dump(mode="json") for group in prepared.groups],
     }
+
+
+def _model_facts(model: Model) -> dict[str, Json]:
+    """Told again at the end of a run: some facts (which engine it was) show only when the model is used."""
+    return {"name": model.name, **model.describe()}
 
 
 def _task_manifest(ready: ReadyTask) -> dict[str, Json]:
