@@ -10,7 +10,7 @@ import typer
 def option(names: str, text: str, **more: Any) -> Any:
     """An option by its names (``--long -s``, or ``--yes/--no``) with its twin in the environment."""
     words = names.split()
-    twin = "EVALKIT_" + words[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    twin = more.pop("envvar", None) or "EVALKIT_" + words[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     return typer.Option(*words, envvar=twin, show_envvar=False, help=text, **more)
 
 
@@ -59,6 +59,22 @@ MaxErrorRate = Annotated[
     float | None, option("--max-error-rate", "Share of failures above which a run is incomplete. [default: 0.05]")
 ]
 RetryErrors = Annotated[bool | None, option("--retry-errors/--no-retry-errors", "Ask again what failed for good, too.")]
+MaxCost = Annotated[
+    float | None, option("--max-cost", "US dollars that the whole run may spend; then it stops and can be resumed.")
+]
+MaxTokensTotal = Annotated[
+    int | None, option("--max-tokens-total", "Tokens, prompts and answers of all models, that the whole run may spend.")
+]
+Price = Annotated[
+    list[str] | None, option("--price", "USD per 1M tokens: in=2.5,out=10[,cached=1.25][,reasoning=10], or judge:in=...")
+]
+Prices = Annotated[str | None, option("--prices", "A YAML file of prices; ~/.config/evalkit/prices.yaml is looked at, too.")]
+Cache = Annotated[
+    bool | None,
+    # EVALKIT_CACHE is the folder of everything that evalkit caches
+    option("--cache/--no-cache", "Take answers from other runs, and keep them for others.", envvar="EVALKIT_RESPONSE_CACHE"),
+]
+CacheDir = Annotated[str | None, option("--cache-dir", "As --cache, in this folder.")]
 Resume = Annotated[str | None, option("--resume", "Go on with this run.", metavar="RUN")]
 New = Annotated[bool, option("--new", "Start a new run, never resume.")]
 DryRun = Annotated[bool, option("--dry-run", "Count requests and tokens; ask nothing.")]

@@ -45,6 +45,12 @@ def run(
     name: o.Name = None,
     max_error_rate: o.MaxErrorRate = None,
     retry_errors: o.RetryErrors = None,
+    max_cost: o.MaxCost = None,
+    max_tokens_total: o.MaxTokensTotal = None,
+    price: o.Price = None,
+    prices: o.Prices = None,
+    cache: o.Cache = None,
+    cache_dir: o.CacheDir = None,
     resume: o.Resume = None,
     new: o.New = False,
     dry_run: o.DryRun = False,
@@ -52,6 +58,7 @@ def run(
 ) -> None:
     """Evaluate a model on tasks. The same command resumes a run that did not finish."""
     given = dict(locals())
+    given["cache"] = given.pop("cache_dir") or cache
     for own in ("target", "resume", "new", "dry_run", "json"):
         given.pop(own)
     settings, resume = _settings(given, target, resume)
@@ -155,18 +162,21 @@ def _missing(run: Run) -> str:
     from evalkit.report.numbers import counted
 
     counts = run.manifest.get("counts", {})
-    reasons = [str(counts[key]) for key in ("systemic",) if counts.get(key)]
+    reasons = [str(counts[key]) for key in ("systemic", "budget") if counts.get(key)]
     if counts.get("failures"):
         failure = next((view.record.failure for view in run.records() if view.record.failure is not None), None)
         why = "" if failure is None else f" (the first: {failure.kind}: {failure.message})"
         reasons.append(f"{counted(counts['failures'], 'request')} failed{why}")
-    reasons += [f"{counted(counts['unanswered'], 'request')} not answered"] if counts.get("unanswered") else []
+    if counts.get("unanswered") and not counts.get("budget"):
+        reasons.append(f"{counted(counts['unanswered'], 'request')} not answered")
     return "; ".join(reasons) or "not everything was answered"
 
 
 def _retry(run: Run) -> str:
     """The flag without which nothing would be asked again."""
     counts = run.manifest.get("counts", {})
+    if counts.get("budget"):
+        return f" {'--max-cost' if '--max-cost' in counts['budget'] else '--max-tokens-total'} MORE"
     final = counts.get("failures") and not (counts.get("retryable") or counts.get("unanswered") or counts.get("systemic"))
     return " --retry-errors" if final else ""
 

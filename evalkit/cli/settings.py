@@ -61,6 +61,12 @@ def _texts(value: Any) -> Any:
     return {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in _pairs(value).items()}
 
 
+def _prices(value: Any) -> Any:
+    from evalkit.prices import parse_roles
+
+    return {role: price.model_dump(exclude_none=True) for role, price in parse_roles(value).items()}
+
+
 def _limit(value: Any) -> Any:
     if value is None:
         return None
@@ -137,6 +143,11 @@ class Settings(BaseModel):
     name: str | None = None
     max_error_rate: float = Field(default=0.05, ge=0, le=1)
     retry_errors: bool = False
+    max_cost: float | None = Field(default=None, gt=0)
+    max_tokens_total: int | None = Field(default=None, ge=1)
+    price: Annotated[dict[str, dict[str, float]] | None, BeforeValidator(_prices)] = None
+    prices: str | None = None
+    cache: bool | str = False
 
 
 #: Flags whose name is not the setting's own.
@@ -241,8 +252,9 @@ def _anchored(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
         settings["task_dirs"] = [path(item) for item in settings["task_dirs"]]
     if "data" in settings:
         settings["data"] = {task: path(item) for task, item in settings["data"].items()}
-    if "output_dir" in settings:
-        settings["output_dir"] = path(settings["output_dir"])
+    for name in ("output_dir", "prices", "cache"):
+        if isinstance(settings.get(name), str):
+            settings[name] = path(settings[name])
     settings["tasks"] = [path(t) if t.endswith((".yaml", ".yml")) else t for t in settings.get("tasks", ())]
     return settings
 

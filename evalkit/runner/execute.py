@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -13,8 +13,11 @@ from typing import Protocol
 
 from evalkit.errors import Incomplete
 from evalkit.models.base import Model
+from evalkit.runner.answers import Answers
+from evalkit.runner.budget import Account
 from evalkit.runner.journal import Journal
-from evalkit.types import Request, Response
+from evalkit.runner.usage import CACHED
+from evalkit.types import Failure, Request, Response
 
 #: So many failures in a row, with no answer between them, are the endpoint's or the device's fault, not the samples'.
 SYSTEMIC_FAILURES = 100
@@ -39,30 +42,55 @@ class Execution:
     unanswered: int = 0
     stopped: bool = False
     systemic: str | None = None
+    from_cache: int = 0
+    """Answers out of the response cache, among ``answered``."""
+    budget: str | None = None
+    """Which budget was spent with something left to ask."""
     seconds: float = 0.0
 
     def __iadd__(self, other: Execution) -> Execution:
-        for name in ("asked", "answered", "failed", "resumed", "retryable", "unanswered", "seconds"):
+        for name in ("asked", "answered", "failed", "resumed", "retryable", "unanswered", "from_cache", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.stopped |= other.stopped
         self.systemic = self.systemic or other.systemic
+        self.budget = self.budget or other.budget
         return self
 
 
 class Pending:
-    """The source of an adapter: requests without an answer, each distinct one once."""
+    """The source of an adapter: requests without an answer, each distinct one once.
 
-    def __init__(self, requests: Iterable[Request], journal: Journal, *, retry_errors: bool, counts: Execution) -> None:
+    Those that the cache can answer are handed to ``sink`` instead; once the budget is spent there are no others.
+    """
+
+    def __init__(
+        self,
+        requests: Iterable[Request],
+        journal: Journal,
+        *,
+        retry_errors: bool,
+        counts: Execution,
+        account: Account,
+        answers: Answers | None,
+        stop: threading.Event,
+    ) -> None:
         self._requests = iter(requests)
         self._journal = journal
         self._retry = retry_errors
         self._counts = counts
+        self._account = account
+        self._answers = answers
+        self._stop = stop
         self._begin = journal.position()
         self.in_flight: dict[str, Request] = {}
+        self.sink: Callable[[Response], None] = lambda response: None
 
     def take(self, limit: int) -> Sequence[Request]:
         taken: list[Request] = []
-        for request in self._requests:
+        while len(taken) < limit and not self._counts.budget and not self._stop.is_set():
+            request = next(self._requests, None)
+            if request is None:
+                break
             key = request.key
             if key in self.in_flight:
                 continue
@@ -72,10 +100,15 @@ class Pending:
                 if self._settled(key):
                     self._counts.resumed += 1
                     continue
-            self.in_flight[key] = request
-            taken.append(request)
-            if len(taken) >= limit:
+            known = self._answers.get(key) if self._answers is not None else None
+            if known is None and (reached := self._account.reached()):
+                self._counts.budget = reached
                 break
+            self.in_flight[key] = request
+            if known is not None:
+                self.sink(known)
+                continue
+            taken.append(request)
         self._counts.asked += len(taken)
         return taken
 
@@ -94,35 +127,23 @@ def execute(
     stop: threading.Event,
     observer: Observer | None = None,
     retry_errors: bool = False,
+    account: Account | None = None,
+    answers: Answers | None = None,
 ) -> Execution:
     """Run ``model`` over the requests that have no answer. Each response is journalled before anyone sees it.
+
+    ``account`` counts what is spent and says when to end: what is in flight then is still waited for. ``answers`` are those
+    of other runs.
 
     Raises:
         StoreError: the journal cannot be written (a full disk); what was answered before stays.
     """
+    account = account or Account()
     counts = Execution()
-    source = Pending(requests, journal, retry_errors=retry_errors, counts=counts)
-    in_a_row = 0
-
-    def sink(response: Response) -> None:
-        nonlocal in_a_row
-        request = source.in_flight.pop(response.key, None)
-        if request is None:
-            return  # an adapter that answers twice, or what nobody asked: the first answer stands
-        response = journal.append(response)
-        if response.error is None:
-            counts.answered += 1
-            in_a_row = 0
-        else:
-            counts.failed += 1
-            counts.retryable += response.error.retryable
-            in_a_row += 1
-            if in_a_row >= SYSTEMIC_FAILURES and response.error.retryable:
-                counts.systemic = response.error.message
-                stop.set()
-        if observer is not None:
-            observer.answered(request.task, response)
-
+    source = Pending(
+        requests, journal, retry_errors=retry_errors, counts=counts, account=account, answers=answers, stop=stop
+    )
+    sink = source.sink = _Sink(source, journal, counts, account, answers, observer, stop)
     begun = time.monotonic()
     try:
         model.run(source, sink, stop)
@@ -130,10 +151,65 @@ def execute(
         counts.systemic = str(error)
     finally:
         journal.commit()
+    if sink.spent:
+        stop.clear()  # it was the budget that ended this, and the rest of the run may need no more of it
+        if source.in_flight:
+            counts.budget = account.reached()
+        else:
+            source.take(1)  # tells whether there is anything left to ask
     counts.unanswered = len(source.in_flight)
     counts.stopped = stop.is_set()
     counts.seconds = time.monotonic() - begun
     return counts
+
+
+class _Sink:
+    """Journals each response, then tells everyone about it."""
+
+    def __init__(
+        self,
+        source: Pending,
+        journal: Journal,
+        counts: Execution,
+        account: Account,
+        answers: Answers | None,
+        observer: Observer | None,
+        stop: threading.Event,
+    ) -> None:
+        self._source, self._journal, self._counts, self._account = source, journal, counts, account
+        self._answers, self._observer, self._stop = answers, observer, stop
+        self._failed_in_a_row = 0
+        self.spent = False
+
+    def __call__(self, response: Response) -> None:
+        request = self._source.in_flight.pop(response.key, None)
+        if request is None:
+            return  # an adapter that answers twice, or what nobody asked: the first answer stands
+        response = self._account.priced(request, response)
+        response = self._journal.append(response, task=request.task, role=request.role)
+        self._account.add(request, response)
+        if response.error is None:
+            self._counts.answered += 1
+            self._failed_in_a_row = 0
+            if response.extra.get(CACHED):
+                self._counts.from_cache += 1
+            elif self._answers is not None:
+                self._answers.put(response)
+        else:
+            self._failure(response.error)
+        if not self.spent and self._source.in_flight and self._account.reached() and not self._stop.is_set():
+            self.spent = True
+            self._stop.set()
+        if self._observer is not None:
+            self._observer.answered(request.task, response)
+
+    def _failure(self, error: Failure) -> None:
+        self._counts.failed += 1
+        self._counts.retryable += error.retryable
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= SYSTEMIC_FAILURES and error.retryable:
+            self._counts.systemic = error.message
+            self._stop.set()
 
 
 @contextmanager
@@ -143,9 +219,13 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
         yield
         return
 
+    asked = False
+
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal asked
+        if asked:
             raise KeyboardInterrupt
+        asked = True
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

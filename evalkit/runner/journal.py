@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.runner.keys import KeyIndex
 from evalkit.runner.log import Log
+from evalkit.secrets import scrub, scrub_message
 from evalkit.types import EMPTY, Failure, Response
 
 _DEFAULTS = tuple((f.name, f.default) for f in fields(Response) if f.name not in ("key", "error", "extra"))
@@ -87,16 +89,28 @@ class Journal:
         found = self._index.get(key)
         return None if found is None else decode(key, self._log.read(found >> 1))
 
-    def append(self, response: Response) -> Response:
-        """Store a response; returns what was stored (an answer that is no number becomes a failure).
+    def append(self, response: Response, *, task: str = "", role: str = "model") -> Response:
+        """Store a response; returns what was stored (an answer that is no number becomes a failure, secrets are blank).
 
-        Raises StoreError where it cannot be written (a full disk); what was stored before stays.
+        ``task`` and ``role`` say who asked, for the account of what a run took. Raises StoreError where it cannot be
+        written (a full disk); what was stored before stays.
         """
         response = _finite(response)
         ok = response.error is None
-        where = self._log.append(response.key, encode(response), ok=ok)
+        if response.error is not None:
+            response = replace(response, error=replace(response.error, message=scrub_message(response.error.message)))
+        line = scrub(text := encode(response, task, role))
+        if line is not text:
+            response = decode(response.key, line.encode("utf-8", "surrogatepass"))
+        where = self._log.append(response.key, line, ok=ok)
         self._note(response.key, ok, where)
         return response
+
+    def asked(self, since: int = 0) -> Iterator[tuple[str, str, Response]]:
+        """Role, task and response of everything that ever came back, from a `position` on: also what was asked again."""
+        for key, value in self._log.values(since):
+            data = _decode(value.decode("utf-8", "surrogatepass"))[0]
+            yield data.get("role", "model"), data.get("task", ""), _response(key, data)
 
     def commit(self) -> None:
         self._log.commit()
@@ -115,8 +129,8 @@ class Journal:
             self._answers += ok and not answered
 
 
-def encode(response: Response) -> str:
-    """A response as JSON on one line: only what differs from the defaults, without the key."""
+def encode(response: Response, task: str = "", role: str = "model") -> str:
+    """A response as JSON on one line: only what differs from the defaults, without the key; who asked stands last."""
     value: dict[str, Any] = {
         name: found for name, default in _DEFAULTS if (found := getattr(response, name)) is not default and found != default
     }
@@ -124,12 +138,21 @@ def encode(response: Response) -> str:
         value["extra"] = dict(response.extra)
     if response.error is not None:
         value["error"] = asdict(response.error)
+    if task:
+        value["task"] = task
+    if role != "model":
+        value["role"] = role
     return _encode(value)
 
 
 def decode(key: str, value: bytes) -> Response:
     """The response that `encode` wrote."""
-    data = _decode(value.decode("utf-8", "surrogatepass"))[0]
+    return _response(key, _decode(value.decode("utf-8", "surrogatepass"))[0])
+
+
+def _response(key: str, data: dict[str, Any]) -> Response:
+    data.pop("task", None)
+    data.pop("role", None)
     if "error" in data:
         data["error"] = Failure(**data["error"])
     return Response(key, **data)

@@ -88,16 +88,32 @@ class Log:
         An unfinished last line is no damage: a writer may be at it.
         """
         self.damaged = 0
+        for number, offset, line in self._lines():
+            if line is None:
+                self.damaged += 1
+            else:
+                yield Entry(line[_KEY].decode(), line[_STATUS] == b"ok", number << _OFFSET_BITS | offset)
+
+    def values(self, since: int = 0) -> Iterator[tuple[str, bytes]]:
+        """Key and JSON value of every valid line from a `position` on, oldest first."""
+        for _, _, line in self._lines(since):
+            if line is not None:
+                yield line[_KEY].decode(), line[_VALUE]
+
+    def _lines(self, since: int = 0) -> Iterator[tuple[int, int, bytes | None]]:
+        """Segment, offset and text of every line; ``None`` stands for a damaged one."""
         segments = self._segments()
         for number in segments:
+            if number < since >> _OFFSET_BITS:
+                continue
             file = self._reader(number)
-            file.seek(0)
-            offset = 0
+            offset = since & ((1 << _OFFSET_BITS) - 1) if number == since >> _OFFSET_BITS else 0
+            file.seek(offset)
             for line in file:
                 if _valid(line):
-                    yield Entry(line[_KEY].decode(), line[_STATUS] == b"ok", number << _OFFSET_BITS | offset)
+                    yield number, offset, line
                 elif line.endswith(b"\n") or number != segments[-1]:
-                    self.damaged += 1
+                    yield number, offset, None
                 offset += len(line)
 
     def read(self, where: int) -> bytes:

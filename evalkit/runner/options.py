@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from evalkit import secrets
 from evalkit.models.base import ModelOptions
 from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
@@ -16,6 +17,7 @@ _NAME = r"(?:^|[^a-z])(?:api_?key|key|token|secret|password|authorization|creden
 _SECRET = re.compile(_NAME + "$", re.IGNORECASE)
 #: A secret inside text: ``key=value`` up to the next ``,name=``, or a member of a JSON object.
 _SECRET_PAIR = re.compile(rf"({_NAME}=).+?(?=,[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
+_SPECIAL_TOKEN = re.compile(r"(?:pad|eos|bos|unk|sep|cls|mask|stop)_token=$", re.IGNORECASE)
 _SECRET_MEMBER = re.compile(rf'({_NAME}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 #: Options of a model that the run has settings of its own for.
@@ -38,6 +40,11 @@ class RunOptions:
         threads: of torch, while a local model answers; as ``-M threads=``.
         max_error_rate: share of samples with errors above which the run counts as incomplete.
         retry_errors: ask again what failed for good, too.
+        max_cost: US dollars that the whole run may spend, all its executions and models together.
+        max_tokens_total: prompt and output tokens that it may spend.
+        price: what the models cost: ``"in=2.5,out=10,cached=1.25"`` (per million tokens), or such by role.
+        prices: a file of prices, looked at before the user's own and the shipped one.
+        cache: take answers from other runs and keep them for others; ``True`` for the usual folder, or a folder.
     """
 
     tasks: Sequence[str]
@@ -70,7 +77,18 @@ class RunOptions:
     new: bool = False
     max_error_rate: float = 0.05
     retry_errors: bool = False
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
+    price: Any = None
+    prices: str | Path | None = None
+    cache: bool | str | Path = False
     command: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """From here on, no secret among the options or in the environment reaches a file or a screen."""
+        secrets.protect_environment()
+        texts = [f"{name}={value}" for name, value in self.model_args.items()]
+        secrets.protect(_secret_values([*texts, *(model for model in self.roles.values() if isinstance(model, str))]))
 
     def prompt(self, task: str) -> PromptOptions:
         """The part that a task needs."""
@@ -120,6 +138,16 @@ def redact(args: Mapping[str, Any]) -> dict[str, Json]:
 def redact_text(text: str) -> str:
     """``text`` with the values of secret ``key=value`` pairs and JSON members blanked."""
     return _SECRET_MEMBER.sub(r'\1"***"', _SECRET_PAIR.sub(r"\1***", text))
+
+
+def _secret_values(texts: Sequence[str]) -> Iterator[str]:
+    """What `redact_text` would blank, apart from the names of special tokens (``pad_token=...``)."""
+    for text in texts:
+        for found in (*_SECRET_PAIR.finditer(text), *_SECRET_MEMBER.finditer(text)):
+            name, value = found.group(1), found.group(0)[len(found.group(1)) :].strip('"')
+            if not _SPECIAL_TOKEN.search(text[: found.start()] + name):
+                yield value
+                yield value.rpartition(" ")[2]  # of "Bearer ...", too
 
 
 def _plain(value: Any) -> Json:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from evalkit.cache import ResponseCache, default_folder
 from evalkit.errors import ConfigError
 from evalkit.models.base import Model
+from evalkit.runner.answers import Answers
+from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
-from evalkit.runner.execute import Execution, execute, stop_on_signals
+from evalkit.runner.execute import Execution, Observer, execute, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
-from evalkit.runner.options import redact_text
+from evalkit.runner.options import RunOptions, redact_text
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
 from evalkit.runner.run import Run, write_summaries
@@ -29,6 +32,9 @@ from evalkit.runner.summarise import summarise, summarise_group
 from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
 from evalkit.types import Json, Request, Response, Summary, content_hash
+
+#: Limits that may change from one execution of a run to the next.
+_SPENDING = ("max_cost", "max_tokens_total")
 
 
 class Progress(Protocol):
@@ -67,12 +73,21 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
     """Execute and score. Returns a run whose ``status`` says whether everything asked for was done."""
     stop = stop or threading.Event()
     begun = time.monotonic()
+    models = {"model": prepared.model, **prepared.roles}
+    quotes = quotes_of(prepared.options, models)
     keep = None if store else tempfile.TemporaryDirectory(prefix="evalkit-")
     parent = Path(prepared.options.output_dir) if keep is None else Path(keep.name)
     opened = _open(prepared, parent, fresh=keep is not None)
     run = Run(opened, keep=keep)
+    account = Account(quotes, Budget(prepared.options.max_cost, prepared.options.max_tokens_total))
     with closing(opened), stop_on_signals(stop):
-        counts = _ask_everything(prepared, opened, run, progress, stop)
+        account.restore(opened.manifest.get("spent"), opened.journal)
+        _tell_of_unknown_prices(account, models, progress)
+        with _cache(prepared.options, progress) as cache:
+            counts = _ask_everything(prepared, opened, run, progress, stop, account, cache)
+        _keep_account(opened, account, models)
+        if counts.from_cache:
+            progress.phase(f"{counts.from_cache} answers from the cache")
         status = _status(counts, opened, prepared)
         if status != "interrupted":
             progress.phase("scoring")
@@ -81,6 +96,35 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
         facts = {**opened.manifest["model"], **_model_facts(prepared.model)}
         opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun), model=facts)
     return run
+
+
+@contextmanager
+def _cache(options: RunOptions, progress: Progress) -> Iterator[ResponseCache | None]:
+    """The response cache, where one is wanted."""
+    if not options.cache:
+        yield None
+        return
+    cache = ResponseCache(default_folder() if options.cache is True else Path(options.cache), progress.warning)
+    try:
+        yield cache
+    finally:
+        cache.close()
+
+
+def _tell_of_unknown_prices(account: Account, models: Mapping[str, Model], progress: Progress) -> None:
+    for role, model in models.items():
+        if account.quotes[role].price is None and not account.quotes[role].local:
+            of = "" if role == "model" else f"{role}:"
+            progress.warning(
+                f"the price of {model.name} is not known, so no cost is shown; --price {of}in=...,out=... gives it"
+            )
+
+
+def _keep_account(store: RunStore, account: Account, models: Mapping[str, Model]) -> None:
+    """What was spent so far goes to the manifest, for readers and for the next execution of this run."""
+    prices = {role: {"model": models[role].name, **quote.public()} for role, quote in account.quotes.items()}
+    usage = account.public({role: model.name for role, model in models.items()})
+    store.update(usage=usage, prices=prices, spent=account.stored(store.journal.position()))
 
 
 def score_run(
@@ -118,7 +162,9 @@ def _open(prepared: Prepared, parent: Path, *, fresh: bool) -> RunStore:
     if found is not None:
         require_same_config(found, read_manifest(found)["identity"], config)
         store = RunStore.open(found, write=True)
-        store.update(status="running", resumed=[*store.manifest.get("resumed", []), _now()])
+        limits = {name: getattr(options, name) for name in _SPENDING}
+        resumed = [*store.manifest.get("resumed", []), _now()]
+        store.update(status="running", resumed=resumed, config={**store.manifest["config"], **limits})
         return store
     name = options.name or _default_name(prepared)
     return RunStore.create(parent, name, _manifest(prepared, config, config_hash, name))
@@ -192,20 +238,41 @@ class _Watch:
         self._progress.answered(task, self._done, self._errors, running)
 
 
-def _ask_everything(prepared: Prepared, store: RunStore, run: Run, progress: Progress, stop: threading.Event) -> Execution:
+def _ask_everything(
+    prepared: Prepared,
+    store: RunStore,
+    run: Run,
+    progress: Progress,
+    stop: threading.Event,
+    account: Account,
+    cache: ResponseCache | None,
+) -> Execution:
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
     progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, tasks)), len(store.journal))
     live = None if isinstance(progress, Silent) else LiveScores(store.journal, list(prepared.tasks))
-    retry = prepared.options.retry_errors
     requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
     watch = _Watch(progress, live)
-    counts = execute(prepared.model, requests, store.journal, stop=stop, observer=watch, retry_errors=retry)
+
+    def ask(model: Model, requests: Iterable[Request], observer: Observer | None = None) -> Execution:
+        answers = None if cache is None else Answers(cache, model.name)
+        return execute(
+            model,
+            requests,
+            store.journal,
+            stop=stop,
+            observer=observer,
+            retry_errors=prepared.options.retry_errors,
+            account=account,
+            answers=answers,
+        )
+
+    counts = ask(prepared.model, requests, watch)
     for role, model in prepared.roles.items():
         if not stop.is_set():
             progress.phase(f"asking the {role}")
             asked = _of_role(scorer_requests(store, list(prepared.tasks), prepared.fingerprints), role)
-            counts += execute(model, asked, store.journal, stop=stop, retry_errors=retry)
+            counts += ask(model, asked)
     return counts
 
 
@@ -221,7 +288,7 @@ def _of_role(requests: Iterator[Request], role: str) -> Iterator[Request]:
 
 
 def _status(counts: Execution, store: RunStore, prepared: Prepared) -> str:
-    if counts.systemic:
+    if counts.systemic or counts.budget:
         return "incomplete"
     if counts.stopped:
         return "interrupted"

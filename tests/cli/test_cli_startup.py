@@ -39,4 +39,7 @@ def test_every_option_has_a_twin_in_the_environment():
     for name, command in root.commands.items():
         for option in (p for p in command.params if p.param_type_name == "option" and p.name != "help"):
             long = next(o for o in option.opts if o.startswith("--"))
-            assert option.envvar == "EVALKIT_" + long[2:].replace("-", "_").upper(), f"{name} {long}"
+            twin = "EVALKIT_" + long[2:].replace("-", "_").upper()
+            if long == "--cache":  # EVALKIT_CACHE names the folder of everything that is cached
+                twin = "EVALKIT_RESPONSE_CACHE"
+            assert option.envvar == twin, f"{name} {long}"
