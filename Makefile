@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-all check format bench schemas clean
+.PHONY: help venv demo test test-all check format bench bench-remote schemas clean
 
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,8 +36,12 @@ format: venv     ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: venv      ## speed against peers, printed as ratios
-	$(BIN)/python benchmarks/overhead.py
+bench: venv      ## speed against peers, printed as ratios (an hour or two on a quiet machine; goes on where it was)
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/overhead.py --lm-eval build/lm-eval-venv/bin/python
+
+bench-remote: venv ## remote models against peers on a mock API (ten minutes on a quiet machine)
+	$(BIN)/python benchmarks/remote.py
 
 schemas: venv    ## publish the JSON schemas of the file formats
 	$(BIN)/python docs/make_schemas.py
