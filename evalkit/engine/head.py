@@ -16,8 +16,11 @@ from evalkit.engine.layout import Layout
 if TYPE_CHECKING:
     import torch
 
-#: Logits at a time, by device: 2**23 float32 numbers are 32 MB.
-_CHUNK = {"cpu": 2**23, "gpu": 2**27}
+#: Logits at a time, by device: 2**21 float32 numbers are 8 MB, which a processor's cache holds; 2**27 are 512 MB.
+_TILE = {"cpu": 2**21, "gpu": 2**27}
+
+#: Rows at a time: enough for the weights to be read seldom.
+_ROWS = 1024
 
 
 class UnsupportedError(Exception):
@@ -97,41 +100,84 @@ class Head:
         hidden = picked.hidden[0]
         order = np.argsort(layout.sources, kind="stable")
         sources = layout.sources[order]
-        vocabulary = self._layer.out_features if self.direct else output.logits.shape[-1]
-        rows = max(_CHUNK["cpu" if hidden.device.type == "cpu" else "gpu"] // vocabulary, 16)
         results = []
-        for begin in range(0, len(hidden), rows):
-            part = hidden[begin : begin + rows]
-            logits = self._layer(part) if self.direct else output.logits[0, begin : begin + rows]
-            first, last = np.searchsorted(sources, [begin, begin + rows])
-            source = torch.from_numpy(sources[first:last] - begin).to(logits.device)
-            target = torch.from_numpy(layout.targets[order[first:last]]).to(logits.device)
-            results.append(self._chunk(part, logits, source, target))
+        for begin in range(0, len(hidden), _ROWS):
+            part = hidden[begin : begin + _ROWS]
+            logits = None if self.direct else output.logits[0, begin : begin + _ROWS]
+            first, last = np.searchsorted(sources, [begin, begin + _ROWS])
+            source = torch.from_numpy(sources[first:last] - begin).to(hidden.device)
+            target = torch.from_numpy(layout.targets[order[first:last]]).to(hidden.device)
+            results.append(self._chunk(part, logits, source, target).to(hidden.device))
         both = torch.cat(results, dim=1).cpu().numpy()
         logprobs, greedy = np.empty(len(order)), np.empty(len(order), dtype=np.bool_)
         logprobs[order], greedy[order] = both[0], both[1] > 0
         return logprobs, greedy
 
-    def _chunk(self, hidden: torch.Tensor, logits: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """(2, n): log-probabilities, and 1 where the target is the most likely token, else 0. ``logits`` are overwritten."""
+    def _chunk(
+        self, hidden: torch.Tensor, logits: torch.Tensor | None, source: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """(2, n): log-probabilities, and 1 where the target is the most likely token, else 0.
+
+        The vocabulary goes by in tiles with a running maximum and sum (as in online softmax, Milakov and Gimelshein 2018).
+        Of equally likely tokens the first counts as the most likely one.
+        """
         import torch
 
-        most = logits.amax(dim=-1)
-        value = logits[source, target]
-        greedy = value == most[source]
-        if logits.device.type == "cpu":  # argmax is slow there: only where the target reaches the maximum
-            ties = greedy.nonzero().squeeze(-1)
-            greedy[ties] = logits[source[ties]].argmax(dim=-1) == target[ties]
-        else:
-            greedy = logits.argmax(dim=-1)[source] == target
-        most, value = most.float(), value.float()
-        total = logits.float().sub_(most.unsqueeze(-1)).exp_().sum(dim=-1)[source]
-        most = most[source]
-        if self.direct and self._exact and self._layer.weight.device.type != "meta":  # which it is while offloaded
+        seen = _Running(hidden, source, target)
+        for begin, tile in self._tiles(hidden) if logits is None else [(0, logits)]:
+            seen.add(begin, tile)
+        most, total, value = seen.most[source], seen.total[source], seen.value
+        if logits is None and self._exact and self._layer.weight.device.type != "meta":  # which it is while offloaded
             weight = self._layer.weight[target].float()
             exact = (hidden[source].float() * weight.to(hidden.device)).sum(dim=-1)
             if self._layer.bias is not None:
                 exact = exact + self._layer.bias[target].float()
             total = (total - (value - most).exp()).clamp_min(0) + (exact - most).exp()
             value = exact
-        return torch.stack([value - most - total.log(), greedy.float()])
+        return torch.stack([value - most - total.log(), seen.greedy.float()])
+
+    def _tiles(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """The logits of ``hidden`` for consecutive parts of the vocabulary, each with the id it begins at."""
+        import torch
+
+        layer = self._layer
+        width = _TILE["cpu" if hidden.device.type == "cpu" else "gpu"] // len(hidden)
+        if type(layer) is not torch.nn.Linear or layer.weight.device != hidden.device or width >= layer.out_features:
+            yield 0, layer(hidden)
+            return
+        for begin in range(0, layer.out_features, width):
+            bias = None if layer.bias is None else layer.bias[begin : begin + width]
+            yield begin, torch.nn.functional.linear(hidden, layer.weight[begin : begin + width], bias)
+
+
+class _Running:
+    """What is known of rows of logits after some of their tiles: in float32, ``most`` and ``total`` by row, the sum of
+    ``exp(logit - most)``; by target its logit and whether it is the most likely token so far.
+    """
+
+    def __init__(self, hidden: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> None:
+        import torch
+
+        self._source, self._target = source, target
+        self.most = torch.full((len(hidden),), -torch.inf, device=hidden.device)
+        self.total = torch.zeros(len(hidden), device=hidden.device)
+        self.value = torch.empty(len(target), device=hidden.device)
+        self.greedy = torch.zeros(len(target), dtype=torch.bool, device=hidden.device)
+
+    def add(self, begin: int, tile: torch.Tensor) -> None:
+        """``tile`` (rows, part of the vocabulary) is overwritten."""
+        import torch
+
+        here = tile.amax(dim=-1).float()
+        beaten = here > self.most
+        most = torch.maximum(here, self.most)
+        self.greedy &= ~beaten[self._source]
+        mine = ((self._target >= begin) & (self._target < begin + tile.shape[1])).nonzero().squeeze(-1)
+        source, target = self._source[mine], self._target[mine] - begin
+        value = tile[source, target].float()
+        self.value[mine] = value
+        top = (beaten[source] & (value == here[source])).nonzero().squeeze(-1)  # argmax is slow on a CPU: only where needed
+        first = tile[source[top]].argmax(dim=-1) == target[top]
+        self.greedy[mine[top[first]]] = True
+        self.total = self.total * (self.most - most).exp() + tile.float().sub_(most.unsqueeze(-1)).exp_().sum(dim=-1)
+        self.most = most
