@@ -37,7 +37,7 @@ format: venv     ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 bench: venv      ## speed against peers, printed as ratios (an hour or two on a quiet machine; goes on where it was)
-	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/engine.py $(ARGS)
 	$(BIN)/python benchmarks/overhead.py --lm-eval build/lm-eval-venv/bin/python
 
 bench-remote: venv ## remote models against peers on a mock API (ten minutes on a quiet machine)

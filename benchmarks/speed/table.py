@@ -63,7 +63,7 @@ def agreement(ours: Sequence[Sequence[Any]], theirs: Sequence[Sequence[Any]], si
 
 
 def metrics_agreement(ours: Mapping[str, float], theirs: Mapping[str, float]) -> str:
-    """Of two programs' metrics by name: how many agree within a millionth, and the largest difference (above 1: relative)."""
+    """Of two programs' metrics by name: how many agree within a millionth, and the most they differ (above 1: relative)."""
     shared = ours.keys() & theirs.keys()
     apart = [abs(ours[name] - theirs[name]) / max(abs(theirs[name]), 1.0) for name in shared]
     equal = sum(gap <= 1e-6 for gap in apart)
