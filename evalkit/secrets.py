@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -29,8 +29,16 @@ _PLACEHOLDERS = frozenset(
 )
 _NUMBER = re.compile(r"[\d.,_]+")
 
-_URL_LOGIN = re.compile(r"(\w://)[^/\s@\"']+@")
-_QUERY = re.compile(r"([?&][\w.-]*(?:key|token|secret|signature|sig|password|credential)=)[^&\s\"'#]+", re.IGNORECASE)
+#: How an option, a header or a member of a JSON object is called that holds a secret.
+_NAME = r"(?:^|[^a-z])(?:api_?key|key|token|secret|password|authorization|auth|cookie|credentials?)"
+_SECRET = re.compile(_NAME + "$", re.IGNORECASE)
+#: A secret inside text: ``key=value`` up to the next ``,name=``, or a member of a JSON object.
+_PAIR = re.compile(rf"({_NAME}=).+?(?=,[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
+_MEMBER = re.compile(rf'({_NAME}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
+_SPECIAL_TOKEN = re.compile(r"(?:pad|eos|bos|unk|sep|cls|mask|stop)_token=$", re.IGNORECASE)
+
+_URL_LOGIN = re.compile(r"(\w://)[^/\s@\"'\\]+@")
+_QUERY = re.compile(r"([?&][\w.-]*(?:key|token|secret|signature|sig|password|credential)=)[^&\s\"'#\\]+", re.IGNORECASE)
 _HEADER = re.compile(
     r"((?:authorization|proxy-authorization|x-api-key|api-key|x-goog-api-key)[\"']?\s*[:=]\s*[\"']?)"
     r"(?:(?:bearer|basic|token)\s+)?[^\s\"',}\\]+",
@@ -75,10 +83,46 @@ def scrub(text: str) -> str:
 
 def scrub_message(text: str) -> str:
     """As `scrub`, and without whatever looks like a secret: logins and keys in URLs, authorization headers."""
-    text = scrub(text)
-    if "://" in text:
-        text = _QUERY.sub(rf"\g<1>{BLANK}", _URL_LOGIN.sub(rf"\g<1>{BLANK}@", text))
+    text = scrub_urls(scrub(text))
     return _BEARER.sub(rf"\g<1>{BLANK}", _HEADER.sub(rf"\g<1>{BLANK}", text))
+
+
+def scrub_urls(text: str) -> str:
+    """``text`` with the logins of URLs blanked, and the keys among their queries."""
+    if "://" not in text:
+        return text
+    return _QUERY.sub(rf"\g<1>{BLANK}", _URL_LOGIN.sub(rf"\g<1>{BLANK}@", text))
+
+
+def scrub_facts(value: Any) -> Any:
+    """JSON-like ``value`` with `scrub_message` done to all its texts."""
+    if isinstance(value, str):
+        return scrub_message(value)
+    if isinstance(value, Mapping):
+        return {name: scrub_facts(item) for name, item in value.items()}
+    return [scrub_facts(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def is_secret(name: str) -> bool:
+    """Whether an option of that name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
+def redact_text(text: str) -> str:
+    """``text`` with the values of secret ``key=value`` pairs and JSON members blanked."""
+    return _MEMBER.sub(rf'\g<1>"{BLANK}"', _PAIR.sub(rf"\g<1>{BLANK}", text))
+
+
+def secret_values(texts: Iterable[str]) -> Iterator[str]:
+    """What `redact_text` would blank (but not ``pad_token=...``), and the keys and logins of URLs."""
+    for text in texts:
+        for found in (*_PAIR.finditer(text), *_MEMBER.finditer(text), *_QUERY.finditer(text)):
+            value = found.group(0)[len(found.group(1)) :].strip('"')
+            if not _SPECIAL_TOKEN.search(text[: found.end(1)]):
+                yield value
+                yield value.rpartition(" ")[2]  # of "Bearer ...", too
+        for found in _URL_LOGIN.finditer(text):
+            yield found.group(0)[len(found.group(1)) : -1].partition(":")[2]
 
 
 class _Scrubbing:

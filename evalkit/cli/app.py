@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from evalkit import secrets
 from evalkit.cli import ls, report, rescore, run, show, validate
 from evalkit.errors import EvalkitError, Interrupted
 
@@ -67,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
-    sys.exit(_guarded(list(sys.argv[1:] if argv is None else argv)))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with secrets.scrubbed_output():
+        secrets.protect(secrets.secret_values(arguments))
+        code = _guarded(arguments)
+    sys.exit(code)
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -101,7 +106,7 @@ _INTERRUPTED = "interrupted; whatever was answered is kept, run the same command
 
 
 def _fail(code: int, message: str) -> int:
-    line = " ".join(message.split("\n")) if code != INTERNAL else message
+    line = secrets.scrub_message(" ".join(message.split("\n")) if code != INTERNAL else message)
     print(f"evalkit: {'' if code in (5, INTERRUPTED) else 'error: '}{line}", file=sys.stderr)
     return code
 
@@ -116,7 +121,7 @@ def _internal(error: Exception) -> int:
     import tempfile
     import traceback
 
-    text = "".join(traceback.format_exception(error))
+    text = secrets.scrub_message("".join(traceback.format_exception(error)))
     if os.environ.get("EVALKIT_DEBUG"):
         print(text, file=sys.stderr, end="")
         where = "above"

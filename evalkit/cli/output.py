@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalkit.secrets import scrub_message
 from evalkit.types import Summary
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SLICES_SHOWN = 20
 
 def say(message: str) -> None:
     """A line for the person who runs the command."""
-    print(message, file=sys.stderr, flush=True)
+    print(scrub_message(message), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -37,6 +37,7 @@ def run(
     fewshot_as_multiturn: o.Multiturn = None,
     gen_kwargs: o.GenKwargs = None,
     compat: o.Compat = None,
+    form: o.Form = None,
     allow_code: o.AllowCode = None,
     trust_remote_code: o.TrustRemoteCode = None,
     roles: o.Role = None,
@@ -107,12 +108,12 @@ def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"run {name} was made from Python with {stored['model']}; resume it from there")
     settings = {key: value for key, value in stored.items() if key in Settings.model_fields and value is not None}
     hidden = [
-        key for key, value in settings["model_args"].items() if value == "***" and key not in flags.get("model_args", {})
+        key for key, value in settings["model_args"].items() if "***" in value and key not in flags.get("model_args", {})
     ]
     if hidden:
         raise ConfigError(f"secrets are not stored with a run; give it again: -M {hidden[0]}=...")
     for role, model in settings.get("roles", {}).items():
-        if "=***" in str(model) and role not in flags.get("roles", {}):
+        if "***" in str(model) and role not in flags.get("roles", {}):
             raise ConfigError(f"secrets are not stored with a run; give the model again: --role {role}=provider/name,...")
     return settings
 

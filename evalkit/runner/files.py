@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from evalkit.errors import StoreError
+from evalkit.secrets import scrub
 from evalkit.types import Json
 
 
@@ -75,7 +76,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Json, *, indent: int | None = 1) -> None:
-    """Write strict JSON (NaN is an error) atomically."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    """Write strict JSON (NaN is an error) atomically, without any known secret."""
+    text = scrub(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str))
     with atomic(path) as file:
         file.write(text.encode("utf-8", "surrogatepass") + b"\n")

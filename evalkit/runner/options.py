@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from evalkit import secrets
 from evalkit.models.base import ModelOptions
+from evalkit.secrets import redact_text
 from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
-
-_NAME = r"(?:^|[^a-z])(?:api_?key|key|token|secret|password|authorization|credentials?)"
-_SECRET = re.compile(_NAME + "$", re.IGNORECASE)
-#: A secret inside text: ``key=value`` up to the next ``,name=``, or a member of a JSON object.
-_SECRET_PAIR = re.compile(rf"({_NAME}=).+?(?=,[\w.-]+=|$)", re.IGNORECASE | re.DOTALL)
-_SPECIAL_TOKEN = re.compile(r"(?:pad|eos|bos|unk|sep|cls|mask|stop)_token=$", re.IGNORECASE)
-_SECRET_MEMBER = re.compile(rf'({_NAME}"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 #: Options of a model that the run has settings of its own for.
 _MODEL_FLAGS = ("device", "engine", "attn_implementation", "threads")
@@ -38,6 +31,9 @@ class RunOptions:
         engine: how a local model computes: ``auto``, ``prefix`` or ``plain``; as ``-M engine=``.
         attn_implementation: attention of a local model: ``eager``, ``sdpa``, ...; as ``-M attn_implementation=``.
         threads: of torch, while a local model answers; as ``-M threads=``.
+        form: how multiple-choice tasks are asked: ``loglikelihood``, ``letter`` (a letter is written), ``letter-logprobs``
+            (its probability as the first token); ``auto``: the task's own, else log-likelihood where the model can, else
+            letter.
         max_error_rate: share of samples with errors above which the run counts as incomplete.
         retry_errors: ask again what failed for good, too.
         max_cost: US dollars that the whole run may spend, all its executions and models together.
@@ -67,6 +63,7 @@ class RunOptions:
     fewshot_as_multiturn: bool | None = None
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     compat: Literal["lm-eval"] | None = None
+    form: Literal["auto", "loglikelihood", "letter", "letter-logprobs"] = "auto"
     allow_code: bool = False
     trust_remote_code: bool = False
     roles: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +85,7 @@ class RunOptions:
         """From here on, no secret among the options or in the environment reaches a file or a screen."""
         secrets.protect_environment()
         texts = [f"{name}={value}" for name, value in self.model_args.items()]
-        secrets.protect(_secret_values([*texts, *(model for model in self.roles.values() if isinstance(model, str))]))
+        secrets.protect(secrets.secret_values([*texts, *(model for model in self.roles.values() if isinstance(model, str))]))
 
     def prompt(self, task: str) -> PromptOptions:
         """The part that a task needs."""
@@ -124,30 +121,17 @@ class RunOptions:
         """All options as JSON with secrets blanked, for the manifest."""
         shown = {f: _plain(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("tokenizer", "command")}
         shown["model_args"] = redact(self.model_args)
-        shown["roles"] = {
-            role: redact_text(model) if isinstance(model, str) else model for role, model in shown["roles"].items()
-        }
+        shown["roles"] = {role: _clean(model) for role, model in shown["roles"].items()}
         return shown
 
 
 def redact(args: Mapping[str, Any]) -> dict[str, Json]:
     """The mapping with every value blanked whose name smells of a secret."""
-    return {k: "***" if _SECRET.search(k) else _plain(v) for k, v in args.items()}
+    return {k: secrets.BLANK if secrets.is_secret(k) else _clean(_plain(v)) for k, v in args.items()}
 
 
-def redact_text(text: str) -> str:
-    """``text`` with the values of secret ``key=value`` pairs and JSON members blanked."""
-    return _SECRET_MEMBER.sub(r'\1"***"', _SECRET_PAIR.sub(r"\1***", text))
-
-
-def _secret_values(texts: Sequence[str]) -> Iterator[str]:
-    """What `redact_text` would blank, apart from the names of special tokens (``pad_token=...``)."""
-    for text in texts:
-        for found in (*_SECRET_PAIR.finditer(text), *_SECRET_MEMBER.finditer(text)):
-            name, value = found.group(1), found.group(0)[len(found.group(1)) :].strip('"')
-            if not _SPECIAL_TOKEN.search(text[: found.start()] + name):
-                yield value
-                yield value.rpartition(" ")[2]  # of "Bearer ...", too
+def _clean(value: Json) -> Json:
+    return redact_text(secrets.scrub_urls(value)) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Json:

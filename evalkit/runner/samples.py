@@ -14,6 +14,7 @@ from typing import Any
 
 from evalkit.errors import StoreError
 from evalkit.runner.log import Log
+from evalkit.secrets import scrub
 from evalkit.types import EMPTY, Message, Request, Sample
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
@@ -47,7 +48,7 @@ class SampleLog:
 
     def append(self, sample: Sample, requests: tuple[Request, ...]) -> None:
         key = hashlib.blake2b(sample.id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        self._where.append(self._log.append(key, encode(sample, requests)))
+        self._where.append(self._log.append(key, scrub(encode(sample, requests))))
 
     def __getitem__(self, position: int) -> tuple[Sample, tuple[Request, ...]]:
         """The sample at a position; raises StoreError where the log is damaged."""

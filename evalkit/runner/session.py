@@ -14,21 +14,22 @@ from typing import Any, Protocol
 
 from evalkit.cache import ResponseCache, default_folder
 from evalkit.errors import ConfigError
-from evalkit.models.base import Model
+from evalkit.models.base import KeepingModel, Model
 from evalkit.runner.answers import Answers
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
 from evalkit.runner.execute import Execution, Observer, execute, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
-from evalkit.runner.options import RunOptions, redact_text
+from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
 from evalkit.runner.run import Run, write_summaries
 from evalkit.runner.score import Facts, Scored, score_task, scorer_requests
-from evalkit.runner.store import RunStore, find_run, newest_unfinished, read_manifest, require_same_config
+from evalkit.runner.store import RunStore, file_name, find_run, newest_unfinished, read_manifest, require_same_config
 from evalkit.runner.stored import task_entry
 from evalkit.runner.summarise import summarise, summarise_group
+from evalkit.secrets import redact_text, scrub_facts, scrub_message
 from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
 from evalkit.types import Json, Request, Response, Summary, content_hash
@@ -80,6 +81,9 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
     opened = _open(prepared, parent, fresh=keep is not None)
     run = Run(opened, keep=keep)
     account = Account(quotes, Budget(prepared.options.max_cost, prepared.options.max_tokens_total))
+    for role, model in models.items():
+        if isinstance(model, KeepingModel):
+            model.keep(opened.path / "kept" / file_name(role))
     with closing(opened), stop_on_signals(stop):
         account.restore(opened.manifest.get("spent"), opened.journal)
         _tell_of_unknown_prices(account, models, progress)
@@ -179,7 +183,7 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "config_hash": config_hash,
         "identity": config,
         "config": prepared.options.public(),
-        "command": [redact_text(word) for word in prepared.options.command],
+        "command": [scrub_message(redact_text(word)) for word in prepared.options.command],
         "model": _model_facts(prepared.model),
         "fingerprints": prepared.fingerprints,
         "environment": environment(),
@@ -191,7 +195,8 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
 
 def _model_facts(model: Model) -> dict[str, Json]:
     """Told again at the end of a run: some facts (which engine it was) show only when the model is used."""
-    return {"name": model.name, **model.describe()}
+    facts: dict[str, Json] = scrub_facts({"name": model.name, **model.describe()})
+    return facts
 
 
 def _task_manifest(ready: ReadyTask) -> dict[str, Json]:
