@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from evalkit.types import Json, Message, Prompt, Request, RequestKind, Response
@@ -92,6 +93,15 @@ class ConnectingModel(Protocol):
 
         Raises ModelError where it cannot be reached or refuses us.
         """
+        ...
+
+
+@runtime_checkable
+class KeepingModel(Protocol):
+    """A model that must remember something between the processes of one run (work that a provider does meanwhile)."""
+
+    def keep(self, folder: Path) -> None:
+        """Where to: a folder of the run's own, which may not be there yet. Called before `Model.run`."""
         ...
 
 

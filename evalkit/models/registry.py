@@ -25,6 +25,7 @@ MODELS = Registry(
         "sglang": "evalkit.models.remote.provider:SGLANG",
         "llamacpp": "evalkit.models.remote.provider:LLAMACPP",
         "ollama": "evalkit.models.remote.provider:OLLAMA",
+        "openai-moderation": "evalkit.models.remote.moderation:PROVIDER",
         "openrouter": "evalkit.models.remote.provider:OPENROUTER",
     },
     ModelError,

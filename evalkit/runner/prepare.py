@@ -157,20 +157,30 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     tasks = tuple(ready_task(config, options) for config in selection.tasks)
     for ready in tasks:
         ready.task.requests(next(iter(ready.task.samples())))  # a template that never works is told before the model loads
-    roles_needed = {role for ready in tasks for scorer in ready.scorers for role in scorer.roles}
-    for role in sorted(roles_needed - set(options.roles)):
-        raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+    asked = _roles(options, tasks)
     if isinstance(options.model, str):
         tell(f"loading {options.model}")
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
-    roles = {role: _role_model(spec, options) for role, spec in options.roles.items()}
+    roles = {role: _role_model(spec, options) for role, spec in asked.items()}
     if connect:
         for remote in (model, *roles.values()):
             if isinstance(remote, ConnectingModel):
                 remote.connect()
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
     return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
+
+
+def _roles(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
+    """The models by role: those that the run names, and for further roles the one that a scorer has for it."""
+    found = dict(options.roles)
+    for scorer in (scorer for ready in tasks for scorer in ready.scorers):
+        for role in scorer.roles:
+            usual = getattr(scorer, "default_models", {}).get(role)
+            if role not in found and usual is None:
+                raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+            found.setdefault(role, usual)
+    return found
 
 
 def _role_model(spec: Any, options: RunOptions) -> Model:

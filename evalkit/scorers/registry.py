@@ -44,6 +44,7 @@ SCORERS = Registry(
         "matthews": f"{_HERE}.classification:Matthews",
         "matches_pattern": f"{_HERE}.pattern:matches_pattern",
         "mcc": f"{_HERE}.classification:mcc",
+        "moderation": f"{_HERE}.moderation:Moderation",
         "numeric_match": f"{_HERE}.text:numeric_match",
         "pair_consistency": f"{_HERE}.groups:PairConsistency",
         "pass_at_k": f"{_HERE}.repeats:PassAtK",

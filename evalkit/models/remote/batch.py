@@ -24,18 +24,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evalkit.errors import ModelError
+from evalkit.errors import Incomplete, ModelError
 from evalkit.models.base import Sink, Source
-from evalkit.models.remote.base import Endpoint, Reply
+from evalkit.models.remote.base import Call, Endpoint, Reply
 from evalkit.models.remote.batch_ledger import Ledger, Submission
 from evalkit.models.remote.files import Batch, BatchService, InputFile, Unreachable
 from evalkit.models.remote.retry import inner_error, verdict
-from evalkit.types import Failure, Request, Response
+from evalkit.types import Failure, Request, RequestKind, Response
 
 T = TypeVar("T")
 #: `Response.extra` of an answer that came through a batch (and cost half): ``{"batch": True}``.
 BATCH = "batch"
 _TAKE = 512
+
+#: Requests in one file, as OpenAI limits them.
+MAX_REQUESTS = 50_000
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class BatchLimits:
     handed to the disk: only then may a submission be forgotten.
     """
 
-    requests: int = 50_000
+    requests: int = MAX_REQUESTS
     size: int = 200_000_000
     poll: float = 60.0
     first: float = 5.0
@@ -70,14 +73,14 @@ class BatchRunner:
     def __init__(
         self,
         service: BatchService,
-        endpoint: Endpoint,
+        endpoints: Mapping[RequestKind, Endpoint],
         folder: Path,
         *,
         limits: BatchLimits | None = None,
         tell: Callable[[str], None] = log.warning,
     ) -> None:
         self._service = service
-        self._endpoint = endpoint
+        self._endpoints = endpoints
         self._ledger = Ledger(folder)
         self._limits = limits or BatchLimits()
         self._tell = tell
@@ -97,6 +100,7 @@ class BatchRunner:
         Raises:
             ModelError: the provider refuses the files or the batches, or does not know a batch that was submitted.
             StoreError: what was submitted cannot be written down or read.
+            Incomplete: the provider is out of reach.
         """
         self._sink, self._stop = sink, stop
         try:
@@ -107,7 +111,7 @@ class BatchRunner:
         except _Stopped:
             pass
         except Unreachable as error:
-            self._tell(f"{error}; the same command goes on with it")
+            raise Incomplete(f"{error}; what was submitted goes on, and the same command fetches it") from error
         finally:
             if self._open:
                 names = ", ".join(str(submission.batch) for submission in self._open[:3]) + ("…" if self._open[3:] else "")
@@ -170,7 +174,7 @@ class BatchRunner:
 
     def _add(self, filling: dict[str, InputFile], request: Request) -> None:
         try:
-            call = self._endpoint.call(request)
+            call = self._call(request)
         except ModelError as error:
             self._failed.append(Response(request.key, error=Failure("unsupported", str(error))))
             return
@@ -184,6 +188,12 @@ class BatchRunner:
         if file is None:
             file = filling[call.path] = InputFile(call.path)
         file.add(request.key, line)
+
+    def _call(self, request: Request) -> Call:
+        endpoint = self._endpoints.get(request.kind)
+        if endpoint is None:
+            raise ModelError(f"this endpoint cannot answer {request.kind} requests")
+        return endpoint.call(request)
 
     def _submit(self, file: InputFile) -> None:
         """Upload a file and start its batch; each step is written down before the next."""
@@ -216,7 +226,10 @@ class BatchRunner:
     # Waiting and fetching.
 
     def _wait(self) -> None:
-        """Look at the open batches until all have ended; pauses grow while nothing moves."""
+        """Look at the open batches until all have ended; pauses grow while nothing moves.
+
+        A round of looks is finished once it has begun: answers that are ready are paid for, whoever wants to stop.
+        """
         pause = min(self._limits.first, self._limits.poll)
         seen = -1
         while self._open or self._held:
@@ -268,7 +281,6 @@ class BatchRunner:
     def _fetch(self, file: str) -> None:
         """Hand over the answers of an output or error file; those handed over before a broken download are not repeated."""
         for raw in self._service.lines(file):
-            self._check_stop()
             try:
                 line = json.loads(raw)
                 request = self._waiting.pop(line["custom_id"], None)
@@ -297,7 +309,7 @@ class BatchRunner:
             why = verdict(reply, time.time())
             self._fail(request.key, Failure(why.kind, why.message, why.action in ("retry", "stop"), why.status))
             return
-        response = self._endpoint.response(request, body)
+        response = self._endpoints[request.kind].response(request, body)
         response = replace(response, extra={**response.extra, BATCH: True})
         (self._sink if response.error is None else self._failed.append)(response)
 
@@ -329,7 +341,7 @@ class BatchRunner:
         file = InputFile(path)
         try:
             for key in keys:
-                file.add(key, self._service.line(key, self._endpoint.call(self._waiting[key])))
+                file.add(key, self._service.line(key, self._call(self._waiting[key])))
             self._submit(file)
         finally:
             file.close()
@@ -345,10 +357,10 @@ class BatchRunner:
         deadline = time.monotonic() + self._limits.patience
         pause = min(1.0, self._limits.first)
         while True:
-            self._check_stop()
             try:
                 return ask()
             except Unreachable as error:
+                self._check_stop()
                 if time.monotonic() + pause > deadline:
                     raise
                 log.info("%s; trying again", error)

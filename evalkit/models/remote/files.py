@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -77,19 +77,30 @@ class InputFile:
 class BatchService:
     """What the batch runner asks of a provider. Blocking; used from one thread.
 
-    ``prefix`` stands before a call's path in an input file (``/v1``, as OpenAI wants it). ``window`` is the time within
-    which the provider must have answered; OpenAI knows ``24h`` only.
+    ``prefix`` stands before a call's path in an input file (``/v1``, as OpenAI wants it) and ``model`` in place of the
+    calls' own (Azure's deployment). ``window`` is the time within which the provider must have answered; OpenAI knows
+    ``24h`` only. ``blank`` takes what is secret out of the provider's words.
     """
 
-    def __init__(self, client: OpenAI, *, prefix: str = "/v1", window: str = "24h") -> None:
+    def __init__(
+        self,
+        client: OpenAI,
+        *,
+        prefix: str = "/v1",
+        model: str | None = None,
+        window: str = "24h",
+        blank: Callable[[str], str] = str,
+    ) -> None:
         self._client = client
         self._prefix = prefix
+        self._model = {} if model is None else {"model": model}
         self._window = window
+        self._blank = blank
         self.where = str(client.base_url).rstrip("/")
 
     def line(self, key: str, call: Call) -> bytes:
         """The line of an input file that makes ``call`` and is answered under ``key``."""
-        line = {"custom_id": key, "method": "POST", "url": self._prefix + call.path, "body": dict(call.body)}
+        line = {"custom_id": key, "method": "POST", "url": self._prefix + call.path, "body": {**call.body, **self._model}}
         return json.dumps(line, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
     def upload(self, path: Path, name: str) -> str:
@@ -176,9 +187,7 @@ class BatchService:
     def _said(self, error: Any) -> str:
         """The provider's own words on one line, without the key (some repeat it)."""
         body = error.body if isinstance(error.body, Mapping) else {}
-        text = " ".join(str(body.get("message") or error.message).split())[:300]
-        key = self._client.api_key
-        return text.replace(key, "***") if key else text
+        return self._blank(" ".join(str(body.get("message") or error.message).split()))[:300]
 
 
 def _batch(found: Any) -> Batch:

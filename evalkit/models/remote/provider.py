@@ -12,6 +12,7 @@ from evalkit.models.provider import Arg, Provider, flag, mapping, one_of, positi
 from evalkit.models.remote.adapter import Rates, RemoteModel
 from evalkit.models.remote.attempts import Patience
 from evalkit.models.remote.base import Endpoint
+from evalkit.models.remote.batch_model import BATCH_ARGS, BatchModel, in_batches
 from evalkit.models.remote.connection import Connection, azure_of, connection_of
 from evalkit.types import Json, RequestKind
 
@@ -85,13 +86,13 @@ def _build(
     name: str,
     args: Mapping[str, Any],
     options: ModelOptions,
-) -> RemoteModel:
+) -> RemoteModel | BatchModel:
     full = f"{provider}/{name}"
     connection = connect(args, full)
     ceiling = args["max_connections"] or MAX_CONNECTIONS
     if options.batch_size is not None:
         ceiling = min(ceiling, options.batch_size) if args["max_connections"] else options.batch_size
-    return RemoteModel(
+    remote = RemoteModel(
         full,
         name,
         connection,
@@ -101,6 +102,7 @@ def _build(
         patience=Patience(args["max_retries"], args["attempt_timeout"], args["timeout"], args["outage"]),
         probed=args["probe"],
     )
+    return in_batches(remote, args)
 
 
 def _endpoints(model: str, args: Mapping[str, Any], connection: Connection) -> dict[RequestKind, Endpoint]:
@@ -132,8 +134,10 @@ def _provider(name: str, summary: str, own: tuple[Arg, ...], connect: Callable[.
     return Provider(name, summary, partial(_build, name, connect), (*own, *_WAY, *_PACE, *_dialect_args()))
 
 
-OPENAI = _provider("openai", "any server with an OpenAI-compatible API (-M base_url=...), OpenAI's own by default", _SERVER)
-AZURE = _provider("azure", "a deployment on Azure OpenAI", _AZURE, azure_of)
+OPENAI = _provider(
+    "openai", "any server with an OpenAI-compatible API (-M base_url=...), OpenAI's own by default", (*_SERVER, *BATCH_ARGS)
+)
+AZURE = _provider("azure", "a deployment on Azure OpenAI", (*_AZURE, *BATCH_ARGS), azure_of)
 VLLM = _provider("vllm", "a vLLM server", _served("http://localhost:8000/v1", "VLLM_API_KEY"))
 SGLANG = _provider("sglang", "an SGLang server", _served("http://localhost:30000/v1", "SGLANG_API_KEY"))
 LLAMACPP = _provider("llamacpp", "llama.cpp's server", _served("http://localhost:8080/v1", "LLAMA_API_KEY"))
