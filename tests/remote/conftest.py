@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "servers"))
 
+from fault_kit import Riddles
 from mock_handle import MockServer
 
 
@@ -29,3 +30,14 @@ def mock(_mock_server: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServe
     monkeypatch.setenv("OPENAI_BASE_URL", _mock_server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mock-0123456789")
     return _mock_server
+
+
+@pytest.fixture
+def riddles(tmp_path: Path, mock: MockServer, monkeypatch: pytest.MonkeyPatch) -> Riddles:
+    """The riddles against the mock API; retries wait milliseconds."""
+    from evalkit.models.remote import retry
+
+    monkeypatch.setattr(retry, "BACKOFF_S", (0.01, 0.1))
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return Riddles(tmp_path, mock)
