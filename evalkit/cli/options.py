@@ -38,6 +38,10 @@ Multiturn = Annotated[
 ]
 GenKwargs = Annotated[list[str] | None, option("--gen-kwargs", "Generation settings over the task's: key=value,...")]
 Compat = Annotated[str | None, option("--compat", "lm-eval: draw few-shot examples exactly as it does.")]
+Form = Annotated[
+    str | None,
+    option("--form", "How choices are asked for: auto, loglikelihood, letter or letter-logprobs. [default: auto]"),
+]
 AllowCode = Annotated[bool | None, option("--allow-code/--no-allow-code", "Run Python functions of task folders.")]
 TrustRemoteCode = Annotated[
     bool | None, option("--trust-remote-code/--no-trust-remote-code", "Run Python code that comes with a model.")

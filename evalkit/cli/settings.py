@@ -135,6 +135,7 @@ class Settings(BaseModel):
     fewshot_as_multiturn: bool | None = None
     gen_kwargs: Annotated[dict[str, Any], BeforeValidator(_typed)] = {}
     compat: Literal["lm-eval"] | None = None
+    form: Literal["auto", "loglikelihood", "letter", "letter-logprobs"] = "auto"
     allow_code: bool = False
     trust_remote_code: bool = False
     roles: Annotated[dict[str, str], BeforeValidator(_pair)] = {}

@@ -18,8 +18,9 @@ from evalkit.runner.plan import check_capabilities
 from evalkit.scorers.base import Scorer, ScorerSpec
 from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
+from evalkit.tasks.letter import in_form, left_out
 from evalkit.tasks.load import Selection, TaskLibrary
-from evalkit.tasks.schema import GroupConfig, TaskConfig
+from evalkit.tasks.schema import Form, GroupConfig, TaskConfig
 from evalkit.tasks.splits import custom_splits
 from evalkit.tasks.task import build
 from evalkit.types import Json, content_hash
@@ -71,6 +72,7 @@ class Prepared:
                     "version": ready.task.version,
                     "num_fewshot": ready.task.num_fewshot,
                     "scorers": [scorer.signature() for scorer in ready.scorers],
+                    **({"form": ready.definition.form} if ready.definition.form else {}),
                 }
                 for ready in self.tasks
             },
@@ -89,10 +91,13 @@ def select(options: RunOptions) -> Selection:
     return selection
 
 
-def ready_task(config: TaskConfig, options: RunOptions) -> ReadyTask:
-    """One task with its data and scorers. Errors name the task."""
+def ready_task(config: TaskConfig, options: RunOptions, default: Form = "loglikelihood") -> ReadyTask:
+    """One task with its data and scorers, multiple choice in the form that options, file or ``default`` name.
+
+    Errors name the task.
+    """
     try:
-        return _ready(config, options)
+        return _ready(_in_form(config, options, default), options)
     except (TaskError, DataError, ScorerError) as error:
         if f"task {config.task}" in str(error):
             raise
@@ -153,10 +158,8 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     if options.fewshot_as_multiturn and not options.apply_chat_template:
         raise ConfigError("--fewshot-as-multiturn needs --apply-chat-template: only a chat has turns")
     selection = select(options)
-    left_out = misfits(map(scorer_spec, options.scorers), {config.task: config.output_type for config in selection.tasks})
-    tasks = tuple(ready_task(config, options) for config in selection.tasks)
-    for ready in tasks:
-        ready.task.requests(next(iter(ready.task.samples())))  # a template that never works is told before the model loads
+    tasks = _all_ready(selection.tasks, options)
+    notes = [*_misfits(options, tasks), *_said(selection.tasks, tasks)]
     asked = _roles(options, tasks)
     if isinstance(options.model, str):
         tell(f"loading {options.model}")
@@ -167,8 +170,13 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
         for remote in (model, *roles.values()):
             if isinstance(remote, ConnectingModel):
                 remote.connect()
+    if options.form == "auto" and "loglikelihood" not in model.capabilities.kinds:
+        lettered = _all_ready(selection.tasks, options, "letter", tasks)
+        if lettered != tasks:
+            notes = [*_misfits(options, lettered), *_said(selection.tasks, lettered, model.name)]
+            tasks = lettered
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
-    return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *left_out))
+    return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *notes))
 
 
 def _roles(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
@@ -181,6 +189,46 @@ def _roles(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
                 raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
             found.setdefault(role, usual)
     return found
+
+
+def _all_ready(
+    configs: Sequence[TaskConfig], options: RunOptions, default: Form = "loglikelihood", found: Sequence[ReadyTask] = ()
+) -> tuple[ReadyTask, ...]:
+    """All tasks, multiple choice in the form that the options, the file or else ``default`` name; those of ``found`` again.
+
+    A template that never works is told here, before the model loads.
+    """
+    done = {ready.name: ready for ready in found}
+    tasks = []
+    for config in configs:
+        ready = done.get(config.task)
+        if ready is None or ready.definition != _in_form(config, options, default):
+            ready = ready_task(config, options, default)
+            ready.task.requests(next(iter(ready.task.samples())))
+        tasks.append(ready)
+    return tuple(tasks)
+
+
+def _in_form(config: TaskConfig, options: RunOptions, default: Form) -> TaskConfig:
+    return in_form(config, (config.form or default) if options.form == "auto" else options.form)
+
+
+def _misfits(options: RunOptions, tasks: Sequence[ReadyTask]) -> list[str]:
+    return misfits(map(scorer_spec, options.scorers), {ready.name: ready.task.output_type for ready in tasks})
+
+
+def _said(configs: Sequence[TaskConfig], tasks: Sequence[ReadyTask], model: str | None = None) -> list[str]:
+    """What a reader must know of tasks in letter form; ``model`` is the one that made it necessary."""
+    pairs = [(config, ready) for config, ready in zip(configs, tasks, strict=True) if ready.definition.form]
+    if not pairs:
+        return []
+    names = [config.task for config, _ in pairs]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    why = f"{model} does not score given texts, so multiple choice" if model else "multiple choice"
+    forms = " and ".join(sorted({str(ready.definition.form) for _, ready in pairs}))
+    lines = [f"{why} is asked in the form {forms}, not comparable with log-likelihood numbers: {shown}"]
+    lost = sorted({name for config, _ in pairs for name in left_out(config)})
+    return [*lines, f"not measured in that form: {', '.join(lost)}"] if lost else lines
 
 
 def _role_model(spec: Any, options: RunOptions) -> Model:

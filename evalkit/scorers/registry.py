@@ -38,6 +38,8 @@ SCORERS = Registry(
         "exact_match": f"{_HERE}.text:exact_match",
         "f1": f"{_HERE}.classification:f1",
         "group_correlation": f"{_HERE}.groups:GroupCorrelation",
+        "letter_choice": f"{_HERE}.letters:letter_choice",
+        "letter_logprobs": f"{_HERE}.letters:letter_logprobs",
         "likelihood": f"{_HERE}.choices:likelihood",
         "llm_judge_yes_no": f"{_HERE}.judge:JudgeYesNo",
         "majority_vote": f"{_HERE}.repeats:MajorityVote",

@@ -243,7 +243,8 @@ FILTERS = Registry(
             "format_span": SpanFilter,
             "custom": CustomFilter,
         }.items()
-    },
+    }
+    | {"choice_letter": "evalkit.tasks.letter_answer:ChoiceLetterFilter"},
     TaskError,
 )
 

@@ -51,6 +51,7 @@ class PreparedTask:
         self.alias: str = config.task_alias or config.task
         self.version: str = config.version
         self.output_type: OutputType = config.output_type
+        self._target_type: OutputType = "multiple_choice" if config.form else config.output_type
         self.num_fewshot: int = parts.num_fewshot
         self.repeats: int = config.repeats if config.output_type == "generate_until" else 1
         self.filters: tuple[Filter, ...] = parts.filters
@@ -107,7 +108,7 @@ class PreparedTask:
             id=sample_id,
             index=index,
             doc=doc,
-            target=resolve_target(self.output_type, parts.fields, doc, choices, parts.scoring),
+            target=resolve_target(self._target_type, parts.fields, doc, choices, parts.scoring),
             choices=None if choices is None else tuple(choices),
             slices={name: str(value) for name, value in slices.items() if value is not None} if slices else EMPTY,
             cluster=None if cluster is None else str(cluster),

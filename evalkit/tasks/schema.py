@@ -6,13 +6,16 @@ Every key is declared once, here. Semantics of the lm-eval part follow lm_eval/c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from evalkit.types import OutputType
+
+#: How the choices of a multiple-choice task are asked for.
+Form = Literal["loglikelihood", "letter", "letter-logprobs"]
 
 
 class FunctionRef(BaseModel):
@@ -162,6 +165,8 @@ class TaskConfig(_Strict):
     """Column (or template) with a stable id; without it ``id`` where unique, else a hash of the content."""
     slices: dict[str, str] | Strings = Field(default_factory=dict)
     """Subsets reported apart: columns, or name -> column or template."""
+    form: Form | None = None
+    """How a multiple-choice task is asked; without it as the run says."""
     cluster: str | None = None
     """Column or template that says which samples are not independent (same passage, same template)."""
     ability: str | None = None

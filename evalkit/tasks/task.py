@@ -19,6 +19,7 @@ from evalkit.tasks.fewshot import make_draw
 from evalkit.tasks.fields import Fields
 from evalkit.tasks.filters import pipelines
 from evalkit.tasks.generation import generation_params
+from evalkit.tasks.letter import LetterFields, LetterShots, described, lettered
 from evalkit.tasks.prepared import Parts, PreparedTask
 from evalkit.tasks.prompt import ChatOptions, PromptBuilder, Shots
 from evalkit.tasks.schema import TaskConfig
@@ -42,6 +43,8 @@ def build(config: TaskConfig, splits: Mapping[str, Table], options: PromptOption
     columns = split.table.columns
     fields = _fields(config, frozenset(columns), options)
     scoring = _scoring(config, fields, split, options)
+    if config.form:
+        fields = lettered(fields, LetterFields, inputs=scoring.multiple_inputs)
     id_source = ids.id_source(config.task, split.table, config.sample_id)
     positions = _positions(config, split, id_source, options)
     n_shot = _num_fewshot(config, options)
@@ -54,7 +57,7 @@ def build(config: TaskConfig, splits: Mapping[str, Table], options: PromptOption
             split=split,
             pool=pool,
             fields=fields,
-            prompts=_prompts(config, options, fields, shots, scoring.multiple_inputs),
+            prompts=_prompts(config, options, fields, shots, scoring.multiple_inputs and not config.form),
             filters=pipelines(config.filter_list, allow_code=options.allow_code),
             scoring=scoring,
             params=_params(config, options),
@@ -73,7 +76,7 @@ def _check_fields(config: TaskConfig) -> None:
         "loglikelihood": ("doc_to_text", "doc_to_target"),
         "loglikelihood_rolling": ("doc_to_target",),
         "generate_until": ("doc_to_text",),
-    }[config.output_type]
+    }["multiple_choice" if config.form else config.output_type]
     missing = [key for key in needed if getattr(config, key) is None]
     if missing:
         raise TaskError(f"task {config.task}: output_type {config.output_type} needs {' and '.join(missing)}")
@@ -150,6 +153,8 @@ def _shots(
         columns=fields.columns,
         has_choices=fields.has_choices,
     )
+    if isinstance(fields, LetterFields):
+        own = lettered(own, LetterShots, inputs=fields.inputs)
     return Shots(
         pool=pool.table,
         draw=draw,
@@ -165,6 +170,7 @@ def _prompts(
     config: TaskConfig, options: PromptOptions, fields: Fields, shots: Shots | None, multiple_inputs: bool
 ) -> PromptBuilder:
     multiturn = options.fewshot_as_multiturn
+    description = loaded(config.description, allow_code=options.allow_code)
     return PromptBuilder(
         fields,
         shots,
@@ -173,7 +179,7 @@ def _prompts(
             multiturn=True if multiturn is None else multiturn,
             system_instruction=options.system_instruction,
         ),
-        description=loaded(config.description, allow_code=options.allow_code),
+        description=described(description) if config.form else description,
         gen_prefix=config.gen_prefix,
         target_delimiter=config.target_delimiter,
         fewshot_delimiter=config.fewshot_delimiter,

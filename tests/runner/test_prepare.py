@@ -63,7 +63,7 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="--role judge="):
         prepare(options(tmp_path, scorers=("llm_judge_yes_no:question=Is it good?",)))
     with pytest.raises(ModelError, match="can only do"):
-        prepare(RunOptions(tasks=("knowledge",), model=lambda prompt: "x"))
+        prepare(RunOptions(tasks=("knowledge",), model=lambda prompt: "x", form="loglikelihood"))
 
 
 def test_a_slip_in_a_generation_setting_is_told_and_an_unheard_of_one_passes(tmp_path: Path) -> None:
