@@ -43,7 +43,7 @@ class Head:
     """The output layer of ``module``.
 
     ``direct``: the logits are what the layer gives, so that it can be called on its own; otherwise (caps, scales) they are
-    taken from the model's own output.
+    taken from the model's own output. None until the first pass has shown which.
     """
 
     def __init__(self, module: Any) -> None:
@@ -52,7 +52,7 @@ class Head:
         self._layer: Any = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
         if self._layer is None:
             raise UnsupportedError("it has no output layer of its own")
-        self.direct = False
+        self.direct: bool | None = None
         # Half-precision logits step by 1/16 and more; the one that matters is cheap to have in full.
         half = next(module.parameters()).dtype in (torch.bfloat16, torch.float16)
         self._exact = half and type(self._layer) is torch.nn.Linear
@@ -98,6 +98,9 @@ class Head:
         import torch
 
         hidden = picked.hidden[0]
+        if self.direct is None:
+            plain = isinstance(self._layer, torch.nn.Linear)
+            self.direct = plain and torch.equal(self._layer(hidden.unsqueeze(0)).to(output.logits.device), output.logits)
         order = np.argsort(layout.sources, kind="stable")
         sources = layout.sources[order]
         results = []
