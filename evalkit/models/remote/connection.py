@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from evalkit import secrets
 from evalkit.errors import ModelError
 from evalkit.types import EMPTY, Json
 
 OPENAI_URL = "https://api.openai.com/v1"
-
-#: What looks like a key wherever it stands: servers quote (part of) it in their messages.
-_KEY_SHAPED = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|r8|nvapi|key)[-_][A-Za-z0-9*_\-]{8,}|\bBearer\s+\S{8,}", re.IGNORECASE)
-_HIDDEN = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +58,6 @@ class Connection:
         if self.azure is not None:
             facts |= {"api_version": self.azure.api_version, "deployment": self.azure.deployment}
         return {name: value for name, value in facts.items() if value is not None}
-
-    def blank(self, text: str) -> str:
-        """``text`` without this connection's secrets and without what looks like a key."""
-        secrets = [self.key, self.azure.ad_token if self.azure else None, *self.headers.values(), *self.query.values()]
-        for secret in secrets:
-            if secret and len(secret) >= 6:
-                text = text.replace(secret, _HIDDEN)
-        return _KEY_SHAPED.sub(_HIDDEN, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +110,15 @@ def connection_of(args: Mapping[str, Any], model: str) -> Connection:
     base_url, query = _address(args["base_url"] or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
     name = args["api_key_env"]
     key = args["api_key"] or os.environ.get(name) or None
-    headers = _texts(args["extra_headers"], "extra_headers")
+    headers = _secret_texts(args["extra_headers"], "extra_headers")
+    secrets.protect([key or ""])
     found = Connection(
         base_url,
         key=key,
         organization=args["organization"] or os.environ.get("OPENAI_ORG_ID") or None,
         project=args["project"] or os.environ.get("OPENAI_PROJECT_ID") or None,
         headers=headers,
-        query={**query, **_texts(args["extra_query"], "extra_query")},
+        query={**query, **_secret_texts(args["extra_query"], "extra_query")},
         official=args["client"] == "official" or "OPENAI_CUSTOM_HEADERS" in os.environ,
     )
     if key is not None and any(ord(letter) < 33 or ord(letter) > 126 for letter in key):
@@ -157,8 +146,9 @@ def azure_of(args: Mapping[str, Any], model: str) -> Connection:
         key = None
     deployment = args["azure_deployment"]
     azure = Azure(address, version, deployment, None if args["entra"] else token, args["entra"])
-    headers = _texts(args["extra_headers"], "extra_headers")
-    query |= _texts(args["extra_query"], "extra_query")
+    secrets.protect([key or "", token or ""])
+    headers = _secret_texts(args["extra_headers"], "extra_headers")
+    query |= _secret_texts(args["extra_query"], "extra_query")
     base = f"{address}/openai" + (f"/deployments/{deployment}" if deployment else "")
     return Connection(base, key=key, headers=headers, query=query, azure=azure, official=True)
 
@@ -175,11 +165,15 @@ def _address(text: str) -> tuple[str, dict[str, str]]:
     for ending in ("/chat/completions", "/completions", "/responses"):
         if path.endswith(ending):
             raise ModelError(f"base_url ends in {ending}; leave that out, it is added to each call")
-    return urlunsplit((parts.scheme, parts.netloc, path, "", "")), dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(parts.query))
+    secrets.protect(query.values())
+    return urlunsplit((parts.scheme, parts.netloc, path, "", "")), query
 
 
-def _texts(value: Mapping[str, Any] | None, name: str) -> dict[str, str]:
+def _secret_texts(value: Mapping[str, Any] | None, name: str) -> dict[str, str]:
+    """Headers or parameters of the user's own, whose values nobody else is to see."""
     found = {str(key): item if isinstance(item, str) else str(item) for key, item in (value or {}).items()}
     if any("\n" in item or "\r" in item for item in found.values()):
         raise ModelError(f"-M {name}: a value holds a line end")
+    secrets.protect(found.values())
     return found

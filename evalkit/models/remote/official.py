@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from evalkit import secrets
 from evalkit.errors import ModelError
 from evalkit.models.remote.connection import Connection, Signed
 
@@ -54,7 +55,7 @@ def official_client(connection: Connection, **more: Any) -> OpenAI:
             **common,
         )
     except (openai.OpenAIError, ValueError) as error:
-        raise ModelError(f"the openai client: {connection.blank(str(error))}") from error
+        raise ModelError(f"the openai client: {secrets.scrub_message(str(error))}") from error
 
 
 class OfficialSigner:
@@ -97,7 +98,7 @@ class OfficialSigner:
             else:
                 self._client.post(path, body={"model": model}, cast_to=object)
         except Exception as error:  # a credential's provider may raise anything; nothing was sent yet
-            raise ModelError(f"the openai client cannot sign: {self._connection.blank(str(error))}") from error
+            raise ModelError(f"the openai client cannot sign: {secrets.scrub_message(str(error))}") from error
         request = self._requests[-1]
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OWN}
         return Signed(str(request.url), headers)

@@ -91,7 +91,7 @@ async def settled(transport: Getting, call: Call) -> Verdict | None:
             if 200 <= reply.status < 300:
                 return None
             found = verdict(reply, 0.0)
-            if reply.status not in (429, 502, 503) or loop.time() - begun > LOADING_S:
+            if found.action != "retry" or reply.status not in (429, 502, 503) or loop.time() - begun > LOADING_S:
                 return found
         await asyncio.sleep(min(found.after or PAUSE_S, 10.0))
 

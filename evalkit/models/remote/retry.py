@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from evalkit import secrets
 from evalkit.models.remote.base import Reply, TransportError
 from evalkit.models.remote.limits import asked_wait
 
@@ -29,6 +30,9 @@ _CONTEXT = re.compile(
 _FILTERED = re.compile(
     r"content.?(filter|management|polic)|responsibleai|flagged|moderation|safety (system|filter|polic)", re.IGNORECASE
 )
+
+#: A key, whole or with stars in it, as servers quote it when they refuse it.
+_KEY = re.compile(r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|AIza)[-_]?[\w*-]{8,}")
 
 #: ``final``: this request's failure. ``retry``: ask again. ``refused``: the endpoint turns us away; a check of its own tells
 #: whether all requests or this one. ``stop``: nothing more will be answered.
@@ -119,5 +123,5 @@ def backoff(attempt: int, after: float | None, chance: float) -> float:
 
 
 def _line(text: str) -> str:
-    line = " ".join(text.split())
+    line = _KEY.sub(secrets.BLANK, secrets.scrub_message(" ".join(text.split())))
     return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
