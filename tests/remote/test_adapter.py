@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from asking import Given, asked, question, remote
+from mock_handle import MockServer
+
 from evalkit.errors import Incomplete, ModelError
 from evalkit.models.remote import retry
 from evalkit.models.remote.base import ATTEMPTS
 from evalkit.types import Request, Response, keyed
-from mock_handle import MockServer
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from evalkit.models.remote.limits import Limits, Pace, asked_wait, drained, seconds_until
 
 

@@ -6,13 +6,14 @@ import asyncio
 import json
 from typing import Any
 
-import evalkit
 import pytest
 from asking import asked, question, remote
+from mock_handle import MockServer
+
+import evalkit
 from evalkit.errors import ModelError
 from evalkit.models.remote import adapter, probe
 from evalkit.models.remote.base import Call, Reply
-from mock_handle import MockServer
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,7 @@ def test_a_server_that_echoes_can_score() -> None:
 
 def test_a_task_that_cannot_be_had_is_told_with_the_reason(mock: MockServer) -> None:
     mock.configure(rules=[{"fault": "status", "status": 404, "path": "/v1/completions", "message": "chat only"}])
-    with pytest.raises(ModelError, match="needs loglikelihood requests and openai/mock can only do generate .*chat only"):
+    with pytest.raises(ModelError, match=r"needs loglikelihood requests and openai/mock can only do generate .*chat only"):
         evalkit.run("knowledge", "openai/mock", limit=2, form="loglikelihood", store=False)
 
 

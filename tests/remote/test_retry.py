@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from evalkit import secrets
 from evalkit.models.remote.base import Reply, TransportError
 from evalkit.models.remote.retry import backoff, broken, inner_error, said, verdict

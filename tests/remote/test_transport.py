@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from evalkit.errors import ModelError
 from evalkit.models.remote import transport as module
 from evalkit.models.remote.base import Call, Reply, TransportError
@@ -33,7 +34,7 @@ def send(handler: Handler, timeout: float = 5.0, times: int = 1, **connection: A
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length"))
+                length = next(int(x.split(b":")[1]) for x in head.lower().split(b"\r\n") if x.startswith(b"content-length"))
                 await handler(head + await reader.readexactly(length), writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

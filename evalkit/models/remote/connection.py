@@ -59,6 +59,10 @@ class Connection:
             facts |= {"api_version": self.azure.api_version, "deployment": self.azure.deployment}
         return {name: value for name, value in facts.items() if value is not None}
 
+    def blank(self, text: str) -> str:
+        """``text`` without secrets: this connection's were made known when it was made."""
+        return secrets.scrub_message(text)
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:
