@@ -91,6 +91,14 @@ def print_results(run: ReportableRun) -> None:
     print_table(RESULT_HEADERS, rows, right=(1, 5, 6, 7, 8), spare=(2, 1, 9, 6) if _one_filter(rows) else (1, 9, 6, 2))
 
 
+def say_usage(run: ReportableRun) -> None:
+    """What the run took, a line for each role's model."""
+    from evalkit.report.usage import in_words
+
+    for number, line in enumerate(in_words(run)):
+        say(("\n" if number == 0 else "") + line)
+
+
 def results_json(run: ReportableRun) -> dict[str, Any]:
     """A run's outcome for ``--json``."""
     from dataclasses import asdict
@@ -100,6 +108,7 @@ def results_json(run: ReportableRun) -> dict[str, Any]:
         "name": run.name,
         "status": run.status,
         "summaries": [asdict(s) for s in run.summary()],
+        "usage": run.manifest.get("usage", []),
     }
 
 

@@ -13,7 +13,7 @@ def report(
 ) -> None:
     """Write the report of a run anew, and its other files.
 
-    These are report.html, results.json, summary.csv, samples.csv and samples.jsonl.gz; their paths are printed.
+    These are report.html, results.json, summary.csv, usage.csv, samples.csv and samples.jsonl.gz; their paths are printed.
     """
     from evalkit import api
     from evalkit.cli.output import print_json

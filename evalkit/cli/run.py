@@ -142,7 +142,7 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
 
 def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: bool) -> None:
     from evalkit import api
-    from evalkit.cli.output import print_json, print_results, results_json, say
+    from evalkit.cli.output import print_json, print_results, results_json, say, say_usage
     from evalkit.cli.progress import shown
 
     with shown() as progress:
@@ -153,6 +153,7 @@ def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: boo
         print_json(results_json(done))
     else:
         print_results(done)
+        say_usage(done)
         say(f"\nreport: {done.path / 'report.html'}")
     if done.status != "complete":
         raise Incomplete(f"incomplete: {_missing(done)}. Resume with: evalkit run --resume {done.path}{_retry(done)}")

@@ -25,7 +25,7 @@ def show(
     Of a sample: its prompt, what came back, and how it was scored.
     """
     from evalkit import api
-    from evalkit.cli.output import print_json, print_results, results_json, say
+    from evalkit.cli.output import print_json, print_results, results_json, say, say_usage
 
     found = api.open_run(run, output_dir=output_dir or "runs")
     if task is not None and task not in found.manifest["tasks"]:
@@ -37,6 +37,7 @@ def show(
     else:
         say(f"{found.path} ({found.status})\n")
         print_results(found)
+        say_usage(found)
 
 
 def _sample(run: Run, wanted: str, task: str | None, json: bool) -> None:

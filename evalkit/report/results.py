@@ -13,7 +13,20 @@ from evalkit.report.base import ReportableRun
 from evalkit.runner.files import atomic
 from evalkit.types import Json, Summary
 
-_CARRIED = ("id", "config_hash", "fingerprints", "model", "environment", "warnings", "counts", "timing", "created", "ended")
+_CARRIED = (
+    "id",
+    "config_hash",
+    "fingerprints",
+    "model",
+    "environment",
+    "warnings",
+    "counts",
+    "timing",
+    "usage",
+    "prices",
+    "created",
+    "ended",
+)
 
 
 def results(run: ReportableRun) -> dict[str, Json]:

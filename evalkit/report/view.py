@@ -9,6 +9,7 @@ from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun
 from evalkit.report.numbers import NOTES, count, counted, duration, warnings
 from evalkit.report.rows import Row, by_slice, rows, table
+from evalkit.report.usage import UsageRow, totals, usage_rows
 from evalkit.types import Json, Summary
 
 
@@ -45,6 +46,7 @@ class ReportView:
     alerts: list[str]
     rows: list[Row]
     sections: list[Section]
+    usage: list[UsageRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -63,6 +65,7 @@ def build(run: ReportableRun) -> ReportView:
         alerts=_alerts(run, summaries),
         rows=list(table(run, slices=False)),
         sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
+        usage=usage_rows(run),
         facts=_environment(run),
     )
 
@@ -99,7 +102,11 @@ def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str,
     tasks, groups, failed, took = base.part(run, "tasks"), len(base.groups(run)), base.failures(run), base.seconds(run)
     samples = sum(int(t.get("samples") or 0) for t in tasks.values())
     answers = int(base.part(run, "counts").get("answers") or 0)
+    spent = [row for row in totals(run) if not row.local or row.figures["cost_usd"] is not None]
+    tokens = counted(sum(row.usage.tokens for row in spent), "token")
+    bill = [("Cost", " + ".join(row.cost for row in spent), tokens)] if spent else []
     return [
+        *bill,
         (
             "Tasks",
             count(len(tasks)),

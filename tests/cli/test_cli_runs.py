@@ -38,7 +38,7 @@ def test_report_writes_every_file_and_prints_their_paths(api, evalkit, tmp_path)
     done = evalkit("report")
     assert done.code == 0
     assert sorted(done.out.split()) == sorted(str(p) for p in tmp_path.iterdir())
-    assert len(done.out.split()) == 5
+    assert len(done.out.split()) == 6
 
 
 def test_rescore_passes_scorers_on(api, evalkit):

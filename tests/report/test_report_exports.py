@@ -32,7 +32,7 @@ def load(text):
 
 def test_export_all_writes_every_file_whole_and_leaves_nothing_else(tmp_path):
     paths = export_all(fake_run(tmp_path))
-    names = {"results.json", "summary.csv", "samples.jsonl.gz", "samples.csv", "report.html"}
+    names = {"results.json", "summary.csv", "usage.csv", "samples.jsonl.gz", "samples.csv", "report.html"}
     assert {p.name for p in paths} == names == {p.name for p in tmp_path.iterdir()}
     assert all(p.stat().st_size > 0 for p in paths)
 
