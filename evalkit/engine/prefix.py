@@ -7,12 +7,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, out_of_memory
+from evalkit.engine.continuous import ContinuousGenerator
 from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
@@ -54,7 +56,7 @@ class PrefixEngine:
     """An `evalkit.engine.base.Engine` that falls back to ``plain`` where the model cannot share prefixes exactly.
 
     Which of the two it is shows a self-check before the first score: a few made-up jobs, scored both ways. ``strict``
-    raises a ModelError instead of falling back. ``batch_size`` caps the rows of a pass. It generates as ``plain`` does.
+    raises a ModelError instead of falling back. ``batch_size`` caps the rows of a pass. It generates by continuous batching.
     """
 
     def __init__(
@@ -109,7 +111,13 @@ class PrefixEngine:
             self._plain.score([jobs[index] for index in rest], lambda at, result: done(rest[at], result), stop)
 
     def generate(self, jobs: Sequence[GenerateJob], done: GenerateDone, stop: threading.Event) -> None:
-        self._plain.generate(jobs, done, stop)
+        self._generator.generate(jobs, done, stop)
+
+    @cached_property
+    def _generator(self) -> ContinuousGenerator:
+        tokenizer = getattr(self._plain, "_tokenizer", None)
+        rows, strict = self._limits.rows, self._strict
+        return ContinuousGenerator(self._module, tokenizer, self._device, self._plain, rows, strict=strict)
 
     def _pass(self, jobs: Sequence[ScoreJob], tally: _Tally, stop: threading.Event) -> bool:
         """Score what is left; False where memory ran out, which gives back what was kept."""

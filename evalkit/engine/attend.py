@@ -1,0 +1,312 @@
+"""Attention of sequences in slots: to beginnings that many of them share, and to their own tokens.
+
+All tokens of a pass stand side by side in one row, without padding. Those of sequences with the same beginning attend to it
+in one product; each sequence's own keys lie in a `KVCache`. The parts are merged by their log-sums (as in FlashAttention,
+Dao et al. 2022, and the cascade of Hydragen, Juravsky et al. 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.engine.head import UnsupportedError
+from evalkit.engine.kvcache import KVCache, Stem
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "evalkit_slots"
+Ints = NDArray[np.int64]
+
+#: Scores at a time where they are written out: 2**25 float32 numbers are 128 MB.
+_SCORES = 2**25
+
+
+@dataclass(slots=True)
+class Pass:
+    """One forward pass: the next tokens of neighbouring rows of ``cache``, from the row ``first`` on.
+
+    ``counts`` (rows,) of new tokens, ``done`` (rows,) of own tokens that are there already, ``base`` (rows,) of tokens
+    before those, which lie in the row's stem and those before it. ``ids`` (n,) are all new tokens, row after row.
+    """
+
+    cache: KVCache
+    first: int
+    ids: Ints
+    counts: Ints
+    done: Ints
+    base: Ints
+    stems: Sequence[Stem | None]
+    windows: list[int | None] = field(default_factory=list)
+    _made: dict[Any, Any] = field(default_factory=dict)
+    own: Ints = field(init=False)
+    positions: Ints = field(init=False)
+    rows: Ints = field(init=False)
+    parts: list[tuple[Stem, Ints | None]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.counts)
+        self.rows = np.repeat(np.arange(count), self.counts)
+        firsts = np.cumsum(self.counts) - self.counts
+        self.own = np.arange(len(self.ids)) - firsts[self.rows] + self.done[self.rows]
+        self.positions = self.own + self.base[self.rows]
+        members: dict[int, tuple[Stem, list[int]]] = {}
+        for row, stem in enumerate(self.stems):
+            for part in stem.line() if stem else ():
+                members.setdefault(id(part), (part, []))[1].append(row)
+        self.parts = [
+            (part, None if len(rows) == count else np.nonzero(np.isin(self.rows, rows))[0])
+            for part, rows in members.values()
+        ]
+
+    @property
+    def cells(self) -> Ints:
+        return (self.first + self.rows) * self.cache.capacity + self.own
+
+    @property
+    def last(self) -> Ints:
+        """Where each row's last token stands in ``ids``."""
+        return np.cumsum(self.counts) - 1
+
+    @property
+    def single(self) -> bool:
+        """Whether every row has one new token."""
+        return len(self.ids) == len(self.counts)
+
+    @property
+    def longest(self) -> int:
+        """Of the rows' own tokens, with the new ones."""
+        return int((self.done + self.counts).max())
+
+    def once(self, name: str, like: torch.Tensor, make: Any, *key: Any) -> Any:
+        """What ``make`` gives, made once for all layers of a device and dtype."""
+        full = (name, like.device, like.dtype, *key)
+        if full not in self._made:
+            self._made[full] = make()
+        return self._made[full]
+
+    def index(self, name: str, values: Ints, like: torch.Tensor, *key: Any) -> torch.Tensor:
+        import torch
+
+        made: torch.Tensor = self.once(name, like, lambda: torch.from_numpy(values).to(like.device), *key)
+        return made
+
+
+_PASS: ContextVar[Pass] = ContextVar("evalkit_slots_pass")
+
+
+@contextmanager
+def within(now: Pass) -> Iterator[None]:
+    token = _PASS.set(now)
+    try:
+        yield
+    finally:
+        _PASS.reset(token)
+
+
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function: query (1, heads, n, size), key and value with as many heads or fewer."""
+    now = _PASS.get()
+    if others.get("s_aux") is not None or attention_mask is not None or query.shape[0] != 1:
+        raise UnsupportedError("its attention has sinks or a mask of its own")
+    if key.shape[2] != len(now.ids) or query.shape[2] != len(now.ids):
+        raise UnsupportedError("its attention has keys of its own")
+    layer = len(now.windows)
+    now.windows.append(sliding_window)
+    now.cache.write(layer, now.index("cells", now.cells, key), key[0].transpose(0, 1), value[0].transpose(0, 1))
+    _, heads, count, size = query.shape
+    grouped = query[0].transpose(0, 1).reshape(count, key.shape[1], heads // key.shape[1], size)
+    window = sliding_window if sliding_window is not None and now.positions.max() >= sliding_window else None
+    how = _How(size**-0.5 if scaling is None else scaling, softcap, window, value.shape[-1] == size)
+    out, logs = _own(now, layer, grouped, how)
+    for part, (stem, tokens) in enumerate(now.parts):
+        where = None if tokens is None else now.index("part", tokens, query, part)
+        out, logs = _shared(now, layer, part, stem, where, grouped, out, logs, how)
+    return out.reshape(1, count, heads, -1), None
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What is special about a layer's attention. ``window`` is None where no token of the pass is beyond it."""
+
+    scale: float
+    softcap: float | None
+    window: int | None
+    even: bool
+
+    def fused(self, like: torch.Tensor) -> bool:
+        """Whether the CPU's fused kernel can be used, which gives the log-sums too."""
+        return like.device.type == "cpu" and self.softcap is None and self.even
+
+
+def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each token's attention to its own row: (n, kv heads, groups, size) and the log-sums (n, kv heads, groups)."""
+    import torch
+
+    rows, longest = len(now.counts), now.longest
+    key, value = now.cache.read(layer, now.first, now.first + rows, 0, longest)
+    if now.single:
+        mask = now.once("single", query, lambda: _single_mask(now, query, longest, how.window), how.window, query.shape[2])
+        return _piece(query, key, value, mask, how)
+    heads, groups, size = query.shape[1:]
+    width = int(now.counts.max())
+    if rows > 1:
+        padded = query.index_select(0, now.index("pad", _padding(now, width), query))
+    else:
+        padded = query
+    padded = padded.view(rows, width, heads, groups, size)
+    if not now.done.any() and how.fused(query) and how.window is None:
+        flat = padded.reshape(rows, width, heads * groups, size).transpose(1, 2)
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        out, logs = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            flat, key, value, is_causal=True, scale=how.scale
+        )
+        out, logs = out.transpose(1, 2), logs.transpose(1, 2)
+    else:
+        mask = now.once("several", query, lambda: _several_mask(now, query, width, how.window), how.window, groups)
+        folded = padded.permute(0, 2, 3, 1, 4).reshape(rows, heads, groups * width, size)
+        out, logs = _piece(folded, key, value, mask, how)
+        out = out.reshape(rows, heads, groups, width, -1).permute(0, 3, 1, 2, 4)
+        logs = logs.reshape(rows, heads, groups, width).permute(0, 3, 1, 2)
+    out = out.reshape(rows * width, heads, groups, -1)
+    logs = logs.reshape(rows * width, heads, groups)
+    if rows == 1:
+        return out, logs
+    back = now.index("back", now.rows * width + now.own - now.done[now.rows], query)
+    return out.index_select(0, back), logs.index_select(0, back)
+
+
+def _shared(
+    now: Pass,
+    layer: int,
+    part: int,
+    stem: Stem,
+    where: torch.Tensor | None,
+    query: torch.Tensor,
+    out: torch.Tensor,
+    logs: torch.Tensor,
+    how: _How,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``out`` and ``logs`` with the attention of the tokens ``where`` (None: all) to ``stem`` merged in."""
+    import torch
+
+    assert stem.cache is not None
+    positions = now.positions if where is None else now.positions[now.parts[part][1]]
+    start = max(int(positions.min()) - how.window + 1 - stem.start, 0) if how.window is not None else 0
+    if start >= len(stem.tokens):
+        return out, logs
+    some = query if where is None else query.index_select(0, where)
+    count, heads, groups, size = some.shape
+    key, value = stem.cache.read(layer, 0, 1, start, len(stem.tokens))
+    folded = some.transpose(0, 1).reshape(1, heads, count * groups, size)
+    mask = None
+    if how.window is not None and int(positions.max()) - stem.start - start >= how.window:
+        window, begin = how.window, stem.start + start
+        mask = now.once(
+            "beyond", query, lambda: _beyond(positions, begin, stem.end, window, groups, query), part, window, groups
+        )
+    seen, seen_logs = _piece(folded, key, value, mask, how)
+    seen = seen.reshape(heads, count, groups, -1).transpose(0, 1)
+    seen_logs = seen_logs.reshape(heads, count, groups).transpose(0, 1)
+    old, old_logs = (out, logs) if where is None else (out.index_select(0, where), logs.index_select(0, where))
+    share = torch.sigmoid(seen_logs - old_logs).unsqueeze(-1).to(out.dtype)
+    merged = torch.lerp(old, seen, share)
+    more = part + 1 < len(now.parts)
+    merged_logs = torch.logaddexp(old_logs, seen_logs) if more else old_logs
+    if where is None:
+        return merged, merged_logs
+    return out.index_copy(0, where, merged), logs.index_copy(0, where, merged_logs) if more else logs
+
+
+def _piece(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, how: _How
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention (rows, heads, n, size) and its log-sums (rows, heads, n), both of some of the keys only."""
+    import torch
+
+    if how.fused(query):
+        out, logs = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, attn_mask=mask, scale=how.scale
+        )
+        return out, logs
+    rows, heads, length = query.shape[:3]
+    step = max(_SCORES // (rows * heads * key.shape[2]), 1)
+    outs, sums = [], []
+    for begin in range(0, length, step):
+        scores = (query[:, :, begin : begin + step] @ key.transpose(2, 3)).float() * how.scale
+        if how.softcap is not None:
+            scores = torch.tanh(scores / how.softcap) * how.softcap
+        if mask is not None:
+            scores = scores + mask[:, :, begin : begin + step]
+        sums.append(torch.logsumexp(scores, dim=-1))
+        outs.append(torch.exp(scores - sums[-1].unsqueeze(-1)).to(value.dtype) @ value)
+    return (outs[0], sums[0]) if len(outs) == 1 else (torch.cat(outs, dim=2), torch.cat(sums, dim=2))
+
+
+def _padding(now: Pass, width: int) -> Ints:
+    """For each row and column the token that stands there; beyond a row's end, its last one."""
+    starts = np.cumsum(now.counts) - now.counts
+    columns = np.minimum(np.arange(width)[None, :], now.counts[:, None] - 1)
+    return np.asarray((starts[:, None] + columns).reshape(-1), dtype=np.int64)
+
+
+def _single_mask(now: Pass, like: torch.Tensor, longest: int, window: int | None) -> torch.Tensor | None:
+    """(rows, 1, groups, keys) for one new token a row; None where every row has all of its keys in sight."""
+    import torch
+
+    lengths = now.done + 1
+    if window is None and int(lengths.min()) == longest:
+        return None
+    ends = now.index("lengths", lengths, like).unsqueeze(1)
+    keys = torch.arange(longest, device=like.device).unsqueeze(0)
+    sees = keys < ends
+    if window is not None:
+        sees = sees & (keys >= ends - window)
+    return _bias(sees, like)[:, None, None, :].expand(-1, -1, like.shape[2], -1)
+
+
+def _several_mask(now: Pass, like: torch.Tensor, width: int, window: int | None) -> torch.Tensor:
+    """(rows, 1, groups x width, keys)."""
+    import torch
+
+    keys = torch.arange(now.longest, device=like.device)[None, None, :]
+    done = now.index("done", now.done, like)
+    at = torch.arange(width, device=like.device)[None, :, None] + done[:, None, None]
+    sees = keys <= at
+    if window is not None:
+        sees = sees & (keys > at - window)
+    return _bias(sees, like).repeat(1, like.shape[2], 1).unsqueeze(1)
+
+
+def _beyond(positions: Ints, begin: int, end: int, window: int, groups: int, like: torch.Tensor) -> torch.Tensor:
+    """(1, 1, tokens x groups, keys): the stem's positions ``begin`` to ``end`` within the window of each token."""
+    import torch
+
+    at = torch.from_numpy(np.repeat(positions, groups)).to(like.device)
+    keys = torch.arange(begin, end, device=like.device)
+    return _bias(at[:, None] - keys[None, :] < window, like)[None, None]
+
+
+def _bias(sees: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Large and finite, so that a token that sees nothing of a part gets a log-sum that weighs nothing, not a NaN."""
+    import torch
+
+    bias = torch.zeros(sees.shape, dtype=like.dtype, device=like.device)
+    return bias.masked_fill_(~sees, torch.finfo(like.dtype).min)

@@ -1,0 +1,66 @@
+"""Next-token logits of sequences in slots, by the model's own forward pass with the attention of `evalkit.engine.attend`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evalkit.engine.attend import NAME, Pass, attend, within
+from evalkit.engine.head import UnsupportedError
+from evalkit.engine.interface import Attention
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Decoder:
+    """Runs ``module`` on passes. Raises UnsupportedError where it cannot be run this way."""
+
+    def __init__(self, module: Any, device: Any) -> None:
+        self._module, self._device = module, device
+        self._attention = Attention(module, NAME, attend)
+        self._head: Any = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+        if self._head is None:
+            raise UnsupportedError("it has no output layer of its own")
+
+    def run(self, now: Pass, *, logits: bool = True) -> torch.Tensor:
+        """Logits (rows, vocabulary) after the last token of each row; of one row only where they are not wanted."""
+        import torch
+
+        ids = torch.from_numpy(now.ids).to(self._device).unsqueeze(0)
+        positions = torch.from_numpy(now.positions).to(self._device).unsqueeze(0)
+        with self._attention.ours(), within(now), self._last(now, logits) as seen:
+            output = self._module(input_ids=ids, position_ids=positions, use_cache=False)
+        if len(seen) != 1:
+            raise UnsupportedError(f"its output layer ran {len(seen)} times in one pass")
+        result: torch.Tensor = output.logits[0]
+        return result
+
+    def agree(self, now: Pass) -> None:
+        """Raises UnsupportedError where not all layers attended in ``now``, which has been run."""
+        self._attention.agree(now.windows)
+
+    @contextmanager
+    def _last(self, now: Pass, wanted: bool) -> Iterator[list[None]]:
+        """While it lasts, the output layer sees the last token of each row only."""
+        seen: list[None] = []
+
+        def pick(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            import torch
+
+            seen.append(None)
+            hidden = args[0] if args else None
+            if hidden is None or tuple(hidden.shape[:2]) != (1, len(now.ids)):
+                raise UnsupportedError("its output layer is not given (batch, length, size)")
+            if not wanted:
+                return (hidden[:, :1], *args[1:])
+            if now.single:
+                return None
+            return (hidden.index_select(1, torch.from_numpy(now.last).to(hidden.device)), *args[1:])
+
+        handle = self._head.register_forward_pre_hook(pick)
+        try:
+            yield seen
+        finally:
+            handle.remove()

@@ -1,0 +1,66 @@
+"""Where a text being generated ends: stop strings and end tokens, found in what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evalkit.engine.base import GenerateJob
+
+
+class Stops:
+    """The stop strings of one job: `ended` is asked once after each new token.
+
+    A stop string may begin and end inside of tokens; before the last ``think_end`` it does not count. Only as many tokens
+    are decoded as the longest of the strings has bytes, and one more that may be only partly its own; and only where the
+    new token could be the one that completes a string.
+    """
+
+    def __init__(self, job: GenerateJob, pieces: Pieces) -> None:
+        self._job, self._pieces = job, pieces
+        strings = (*job.until, *((job.think_end,) if job.think_end else ()))
+        self.look = max((len(text.encode()) for text in strings), default=0) + 1
+        self._closing = frozenset(text[-1] for text in strings if text)
+        self._always = any(not text for text in job.until) or job.think_end == ""
+        self._thinking = job.think_end is not None
+
+    def ended(self, tokens: Sequence[int]) -> bool:
+        """Whether a stop string is complete with the last of the new ``tokens``."""
+        if not self._always and not self._pieces.may_hold(tokens[-1], self._closing):
+            return False
+        tail = self._pieces.decode(tokens[-self.look :])
+        if self._job.think_end is not None:
+            if self._job.think_end:
+                _, found, tail = tail.rpartition(self._job.think_end)
+                self._thinking = self._thinking and not found
+            if self._thinking:
+                return False
+        return any(stop in tail for stop in self._job.until)
+
+
+class Pieces:
+    """Tokens as text, each looked up once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._letters: dict[int, frozenset[str] | None] = {}
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(tokens)))
+
+    def may_hold(self, token: int, letters: frozenset[str]) -> bool:
+        """Whether one of ``letters`` may be in the text of ``token``, or it is not a text by itself."""
+        if token not in self._letters:
+            # Twice, since some tokenizers drop a blank at the beginning of a text.
+            text = self.decode([token, token])
+            whole = bool(text) and "\ufffd" not in text
+            self._letters[token] = frozenset(text) if whole else None
+        own = self._letters[token]
+        return own is None or not own.isdisjoint(letters)
+
+
+def end_tokens(module: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a text: the checkpoint's and the tokenizer's."""
+    ends = getattr(getattr(module, "generation_config", None), "eos_token_id", None)
+    several = ends if isinstance(ends, list | tuple) else [ends]
+    return frozenset(int(token) for token in (*several, tokenizer.eos_token_id) if token is not None)

@@ -1,0 +1,76 @@
+"""The self-check of continuous batching: made-up texts continued in slots, against the model's own forward pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.engine.attend import Pass
+from evalkit.engine.decode import Decoder
+from evalkit.engine.head import UnsupportedError
+from evalkit.engine.interface import text_config
+from evalkit.engine.kvcache import KVCache, Stem
+
+if TYPE_CHECKING:
+    import torch
+
+#: Largest difference of a log-probability in single precision.
+_CLOSE = 2e-3
+
+#: In half precision: the largest typical difference, as a share of what hiding the context changes.
+_SHARE = 0.1
+
+#: Tokens of the prompts behind their stem (the last one has none), and tokens that follow one by one.
+_STEM, _TAILS, _STEPS = 9, (6, 2, 4, 5), 3
+
+
+def check(module: Any, device: Any, decoder: Decoder) -> None:
+    """Raises UnsupportedError where the two ways disagree by more than rounding, or a layer attends in another way."""
+    import torch
+
+    draw = np.random.default_rng(0)
+    size = int(text_config(module).vocab_size)
+    stem = Stem(draw.integers(0, size, _STEM).tolist(), 0)
+    tails = [draw.integers(0, size, length + _STEPS) for length in _TAILS]
+    stems = [stem] * (len(tails) - 1) + [None]
+    got = torch.stack(_continued(decoder, stem, stems, tails), dim=1).float()
+    texts = [[*(one.tokens if one else ()), *tail.tolist()] for one, tail in zip(stems, tails, strict=True)]
+    truth = torch.stack([_plainly(module, device, text) for text in texts])
+    off = (torch.log_softmax(got.cpu(), -1) - truth).abs()
+    if next(module.parameters()).dtype in (torch.float32, torch.float64):
+        if not off.max() <= _CLOSE:
+            raise UnsupportedError(f"a self-check found log-probabilities {float(off.max()):.2g} apart")
+        return
+    blind = torch.stack([_plainly(module, device, text[-_STEPS - 1 :]) for text in texts])
+    if not off.mean() <= _SHARE * (truth - blind).abs().mean():
+        raise UnsupportedError(f"a self-check found log-probabilities {float(off.mean()):.2g} apart on average")
+
+
+def _continued(decoder: Decoder, stem: Stem, stems: list[Stem | None], tails: list[Any]) -> list[torch.Tensor]:
+    """Logits (rows, vocabulary) after the prompts, and after each of the tokens that follow but the last."""
+
+    def numbers(values: Any) -> Any:
+        return np.array(values, dtype=np.int64)
+
+    stem.cache = KVCache(1, _STEM)
+    first = Pass(stem.cache, 0, numbers(stem.tokens), numbers([_STEM]), numbers([0]), numbers([0]), [None])
+    decoder.run(first, logits=False)
+    decoder.agree(first)
+    cache = KVCache(len(tails), max(_TAILS) + _STEPS)
+    base = numbers([one.end if one else 0 for one in stems])
+    ids = np.concatenate([tail[:length] for tail, length in zip(tails, _TAILS, strict=True)])
+    results = [decoder.run(Pass(cache, 0, ids, numbers(_TAILS), numbers([0] * len(tails)), base, stems))]
+    for step in range(_STEPS):
+        done = numbers(_TAILS) + step
+        ids = numbers([tail[at] for tail, at in zip(tails, done, strict=True)])
+        results.append(decoder.run(Pass(cache, 0, ids, numbers([1] * len(tails)), done, base, stems)))
+    return results
+
+
+def _plainly(module: Any, device: Any, text: list[int]) -> torch.Tensor:
+    """Log-probabilities (tokens, vocabulary) after the last tokens of ``text``, in float32."""
+    import torch
+
+    logits = module(input_ids=torch.tensor([text], device=device), use_cache=False).logits[0, -_STEPS - 1 :]
+    return torch.log_softmax(logits.float().cpu(), dim=-1)
