@@ -18,6 +18,7 @@ from evalkit.errors import Incomplete, ModelError, StoreError
 from evalkit.models.remote.batch import BatchLimits, BatchRunner
 from evalkit.models.remote.chat import ChatEndpoint
 from evalkit.models.remote.files import BatchService
+from evalkit.secrets import protect
 from evalkit.types import Request, Response, keyed
 
 ASKED: Any = {"generate": ChatEndpoint("mock")}
@@ -68,9 +69,7 @@ class Bench:
         self.sunk: Counter[str] = Counter()
         self.told: list[str] = []
         self.stop = threading.Event()
-        self.service: Any = BatchService(
-            openai.OpenAI(api_key=KEY, base_url=server.url, max_retries=0), blank=lambda text: text.replace(KEY, "***")
-        )
+        self.service: Any = BatchService(openai.OpenAI(api_key=KEY, base_url=server.url, max_retries=0))
 
     def sink(self, response: Response) -> None:
         self.sunk[response.key] += 1
@@ -375,6 +374,7 @@ def test_a_server_without_batches_says_so_in_one_line(bench: Bench) -> None:
 
 
 def test_the_key_is_in_no_message_and_no_file(bench: Bench, tmp_path: Path) -> None:
+    protect([KEY])
     bench.server.fail = [("POST", "/files", 401)]
     with pytest.raises(ModelError, match="401") as error:
         bench.run()

@@ -67,9 +67,9 @@ class BatchModel:
         """Files and batches belong to the resource; the lines of a file name the deployment as their model."""
         connection = self._remote.connection
         if connection.azure is None:
-            return BatchService(official_client(connection), blank=connection.blank)
+            return BatchService(official_client(connection))
         whole = replace(connection, azure=replace(connection.azure, deployment=None))
-        return BatchService(official_client(whole), prefix="", model=connection.azure.deployment, blank=connection.blank)
+        return BatchService(official_client(whole), prefix="", model=connection.azure.deployment)
 
 
 def in_batches(remote: RemoteModel, args: Mapping[str, Any]) -> RemoteModel | BatchModel:

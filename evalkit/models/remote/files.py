@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from evalkit.errors import ModelError
 from evalkit.models.remote.base import Call
+from evalkit.secrets import scrub_message
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -79,7 +80,7 @@ class BatchService:
 
     ``prefix`` stands before a call's path in an input file (``/v1``, as OpenAI wants it) and ``model`` in place of the
     calls' own (Azure's deployment). ``window`` is the time within which the provider must have answered; OpenAI knows
-    ``24h`` only. ``blank`` takes what is secret out of the provider's words.
+    ``24h`` only.
     """
 
     def __init__(
@@ -89,13 +90,11 @@ class BatchService:
         prefix: str = "/v1",
         model: str | None = None,
         window: str = "24h",
-        blank: Callable[[str], str] = str,
     ) -> None:
         self._client = client
         self._prefix = prefix
         self._model = {} if model is None else {"model": model}
         self._window = window
-        self._blank = blank
         self.where = str(client.base_url).rstrip("/")
 
     def line(self, key: str, call: Call) -> bytes:
@@ -187,7 +186,7 @@ class BatchService:
     def _said(self, error: Any) -> str:
         """The provider's own words on one line, without the key (some repeat it)."""
         body = error.body if isinstance(error.body, Mapping) else {}
-        return self._blank(" ".join(str(body.get("message") or error.message).split()))[:300]
+        return scrub_message(" ".join(str(body.get("message") or error.message).split()))[:300]
 
 
 def _batch(found: Any) -> Batch:

@@ -71,6 +71,8 @@ class BatchServer:
             if found := re.fullmatch(r"/batches/([\w-]+)", path):
                 batch = self.batches.get(found[1])
                 return (200, self._look(batch)) if batch else (404, {"error": {"message": "no such batch"}})
+            if path == "/chat/completions":
+                return 200, self.answer(json.loads(body))
             if path == "/moderations":
                 return 200, mock_answers.moderation(json.loads(body), "modr-1", {})
             return 404, {"error": {"message": f"no {path}"}}
