@@ -56,6 +56,7 @@ SCORERS = Registry(
         "rouge": f"{_HERE}.rouge:rouge",
         "ter": f"{_HERE}.corpus:ter",
         "token_f1": f"{_HERE}.text:token_f1",
+        "tool_calls": f"{_HERE}.tool_calls:tool_calls",
         "truthfulqa_gen": f"{_HERE}.truthfulqa:TruthfulQAGeneration",
         "truthfulqa_mc2": f"{_HERE}.choices:truthfulqa_mc2",
         "word_perplexity": f"{_HERE}.likelihood:word_perplexity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ _KNOWN = frozenset(
         "num_return_sequences", "min_length", "min_new_tokens", "max_length", "max_time", "penalty_alpha", "guidance_scale",
         "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "stop_strings", "use_cache", "seed", "stop", "n",
         "logprobs", "top_logprobs", "logit_bias", "response_format", "reasoning_effort", "tools", "tool_choice",
+        "parallel_tool_calls", "verbosity",
     }
 )  # fmt: skip
 
@@ -69,6 +71,25 @@ def generation_params(
     else:
         params.pop("temperature", None)
     return params
+
+
+def tools_of(doc: Mapping[str, Any], column: str) -> list[Any]:
+    """A sample's own tools: the list in that column of its data, or the JSON of one. Raises TaskError for anything else."""
+    if column not in doc:
+        raise TaskError(
+            f"generation_kwargs: tools names the column {column!r}, which the data has not{nearest(column, doc)}"
+        )
+    found = doc[column]
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            found = None
+    if isinstance(found, Mapping):
+        found = [found]
+    if not isinstance(found, list | tuple) or not all(isinstance(tool, Mapping) for tool in found):
+        raise TaskError(f"generation_kwargs: tools: column {column!r} must hold a list of functions")
+    return [dict(tool) for tool in found]
 
 
 def _positive(task: str, value: Any) -> int:

@@ -15,6 +15,7 @@ from evalkit.tasks import ids
 from evalkit.tasks.base import Filter
 from evalkit.tasks.definition import definition
 from evalkit.tasks.fields import Fields
+from evalkit.tasks.generation import tools_of
 from evalkit.tasks.prompt import PromptBuilder
 from evalkit.tasks.schema import TaskConfig
 from evalkit.tasks.splits import Split
@@ -51,6 +52,8 @@ class PreparedTask:
         self.alias: str = config.task_alias or config.task
         self.version: str = config.version
         self.output_type: OutputType = config.output_type
+        tools = parts.params.get("tools")
+        self._tools = tools if isinstance(tools, str) else None
         self._target_type: OutputType = "multiple_choice" if config.form else config.output_type
         self.num_fewshot: int = parts.num_fewshot
         self.repeats: int = config.repeats if config.output_type == "generate_until" else 1
@@ -123,8 +126,9 @@ class PreparedTask:
             return self._choice_requests(contexts, sample)
         if self.output_type == "loglikelihood":
             return (Request("loglikelihood", contexts[0], sample.target, task=self.name, sample_id=sample.id),)
+        params = parts.params if self._tools is None else {**parts.params, "tools": tools_of(sample.doc, self._tools)}
         return tuple(
-            Request("generate", contexts[0], params=parts.params, repeat=k, task=self.name, sample_id=sample.id)
+            Request("generate", contexts[0], params=params, repeat=k, task=self.name, sample_id=sample.id)
             for k in range(self.repeats)
         )
 

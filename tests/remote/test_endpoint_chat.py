@@ -166,6 +166,7 @@ def test_tools_in_any_form_become_the_apis() -> None:
         "properties": {"r": {"type": "number"}, "xs": {"type": "array", "items": {}}, "y": {}},
     }
     assert body(ask(tools=[tool]))["tools"] == [tool]
+    assert not {"tools", "tool_choice"} & body(ask(tools=[], tool_choice="auto")).keys()
 
 
 def test_log_likelihoods_are_not_for_chat() -> None:

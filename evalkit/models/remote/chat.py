@@ -10,7 +10,7 @@ from evalkit.models.callable import cut_at
 from evalkit.models.remote.base import Call
 from evalkit.models.remote.dialect import Dialect, about
 from evalkit.models.remote.params import MAX_STOPS, max_tokens_of, sampling, seed_of, stops_of
-from evalkit.models.remote.tools import call_of, tools_body
+from evalkit.models.remote.tools import call_of, with_tools
 from evalkit.models.remote.wire import (
     Answer,
     Unreadable,
@@ -62,8 +62,7 @@ class ChatEndpoint:
         messages = messages_of(first.prompt)
         body: dict[str, Json] = {"model": self._model, "messages": messages, dialect.length: limit}
         body.update(sampling(first, dialect))
-        if "tools" in body:
-            body["tools"] = tools_body(body["tools"])
+        body = with_tools(body)
         stops = stops_of(first.params)
         if stops and not dialect.reasons:
             body["stop"] = stops[:MAX_STOPS]

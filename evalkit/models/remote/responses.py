@@ -11,7 +11,7 @@ from evalkit.models.remote.base import Call
 from evalkit.models.remote.chat import messages_of
 from evalkit.models.remote.dialect import Dialect, about
 from evalkit.models.remote.params import max_tokens_of, sampling, stops_of
-from evalkit.models.remote.tools import call_of, flat, tools_body
+from evalkit.models.remote.tools import call_of, flat, with_tools
 from evalkit.models.remote.wire import (
     Answer,
     Unreadable,
@@ -80,14 +80,14 @@ class ResponsesEndpoint:
             return Response(request.key, tokens=usage.completion, prompt_tokens=usage.prompt, error=error.failure)
 
     def _settings(self, request: Request) -> dict[str, Json]:
-        body = sampling(request, self._dialect)
+        body = with_tools(sampling(request, self._dialect))
         for name in _NOT_TAKEN:
             if name in body:
                 raise ModelError(
                     f"generation setting {name!r} is not taken by the responses endpoint; the chat endpoint takes it"
                 )
         if "tools" in body:
-            body["tools"] = flat(tools_body(body["tools"]))
+            body["tools"] = flat(body["tools"])
         if isinstance(body.get("tool_choice"), Mapping) and "function" in body["tool_choice"]:
             body["tool_choice"] = {"type": "function", "name": body["tool_choice"]["function"].get("name")}
         if "reasoning_effort" in body:

@@ -20,6 +20,15 @@ _TYPES = {
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
+def with_tools(body: Mapping[str, Json]) -> dict[str, Json]:
+    """A body with its tools as the chat API takes them; none at all where the list is empty, which APIs refuse."""
+    if "tools" not in body:
+        return dict(body)
+    tools = tools_body(body["tools"])
+    own = ("tools", "tool_choice", "parallel_tool_calls")
+    return {**body, "tools": tools} if tools else {key: value for key, value in body.items() if key not in own}
+
+
 def tools_body(tools: Any) -> list[Json]:
     """Tools as the chat API takes them.
 
