@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.errors import ScorerError, StoreError
 from evalkit.report.export import export_all
+from evalkit.runner.budget import quotes_of
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
 from evalkit.runner.prepare import prepare, scorer_spec
@@ -62,10 +63,11 @@ def run(
 def plan(
     tasks: str | Sequence[str] | None = None, model: Any = None, *, options: RunOptions | None = None, **settings: Any
 ) -> list[TaskPlan]:
-    """What `run` would ask, with no call: samples, requests, distinct requests and tokens a task."""
+    """What `run` would ask, with no call: samples, requests, distinct requests, tokens and cost a task."""
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     prepared = prepare(options, connect=False)
-    return forecast([ready.task for ready in prepared.tasks], prepared.model)
+    prices = quotes_of(options, {"model": prepared.model, **prepared.roles})
+    return forecast([ready.task for ready in prepared.tasks], prepared.model, prices["model"].price)
 
 
 def open_run(name: str | Path = "latest", *, output_dir: str | Path = "runs") -> Run:

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from evalkit import secrets
-from evalkit.cli import ls, report, rescore, run, show, validate
+from evalkit.cli import cache, ls, report, rescore, run, show, validate
 from evalkit.errors import EvalkitError, Interrupted
 
 INTERNAL, INTERRUPTED, PIPE = 70, 130, 141
@@ -36,6 +36,7 @@ app.command("validate")(validate.validate)
 app.command("show")(show.show)
 app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
+app.command("cache")(cache.cache)
 
 
 def _version(asked: bool) -> None:

@@ -11,7 +11,7 @@ from evalkit.cli import options as o
 from evalkit.errors import ConfigError, Incomplete, Interrupted
 
 if TYPE_CHECKING:
-    from evalkit.api import Run, TaskPlan
+    from evalkit.api import Run
 
 
 def run(
@@ -122,22 +122,28 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
     from dataclasses import asdict
 
     from evalkit import api
-    from evalkit.cli.output import print_json, print_table
+    from evalkit.cli.output import print_json, print_table, say
     from evalkit.report.numbers import count
+    from evalkit.report.usage import dollars
 
     plans = api.plan(options=_run_options(settings))
     if json:
         print_json({"tasks": [asdict(plan) for plan in plans]})
         return
-    sums = ("samples", "requests", "distinct", "context_tokens", "generated_tokens_at_most")
+    sums = ("samples", "requests", "distinct", "context_tokens", "generated_tokens_at_most", "cost_usd_at_most")
 
-    def figures(plan: TaskPlan) -> list[str]:
-        return ["" if (value := getattr(plan, name)) is None else count(value) for name in sums]
+    def figure(name: str, value: int | float | None) -> str:
+        return "" if value is None else dollars(value) if name == "cost_usd_at_most" else count(int(value))
 
-    rows = [[plan.task, str(plan.n_shot), *figures(plan)] for plan in plans]
-    total = [count(sum(getattr(plan, name) or 0 for plan in plans)) for name in sums]
-    headers = ("Task", "n-shot", "Samples", "Requests", "Distinct", "Context tokens", "Generated at most")
-    print_table(headers, [*rows, ["total", "", *total]] if len(rows) > 1 else rows, right=range(1, 7))
+    rows = [[plan.task, str(plan.n_shot), *(figure(name, getattr(plan, name)) for name in sums)] for plan in plans]
+    known = {name: [value for plan in plans if (value := getattr(plan, name)) is not None] for name in sums}
+    total = [figure(name, sum(values) if values else None) for name, values in known.items()]
+    headers = ("Task", "n-shot", "Samples", "Requests", "Distinct", "Context tokens", "Generated at most", "Cost at most")
+    print_table(headers, [*rows, ["total", "", *total]] if len(rows) > 1 else rows, right=range(1, 8))
+    if any(plan.estimated for plan in plans):
+        say("\ncontext tokens are estimated at 4 characters each: this model cannot count them")
+    if known["cost_usd_at_most"]:
+        say("the cost takes every answer for as long as it may be, and no prompt for cached; judges come on top")
 
 
 def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: bool) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from evalkit.errors import ConfigError
 from evalkit.models.base import Model
-from evalkit.prices import CHARACTERS_A_TOKEN, Price, Quote, Tokens, cost_of, parse_roles, quote
+from evalkit.prices import Price, Quote, cost_of, parse_roles, quote
 from evalkit.runner.journal import Journal
 from evalkit.runner.options import RunOptions
-from evalkit.runner.usage import CACHED, USAGE, Usage, restored, tokens_of
-from evalkit.types import Json, Prompt, Request, Response
+from evalkit.runner.usage import CACHED, USAGE, Usage, estimated_tokens, restored, tokens_of
+from evalkit.types import Json, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,6 @@ def quotes_of(options: RunOptions, models: Mapping[str, Model]) -> dict[str, Quo
     return found
 
 
-def estimated_tokens(text: Prompt) -> int:
-    """About how many tokens a text has, where nobody counts them."""
-    size = len(text) if isinstance(text, str) else sum(len(message.content) for message in text)
-    return -(-size // CHARACTERS_A_TOKEN)
-
-
 def _estimated(request: Request, response: Response) -> Response:
     prompt = response.prompt_tokens
     if prompt is None:
@@ -138,6 +132,3 @@ def _estimated(request: Request, response: Response) -> Response:
     output = estimated_tokens(response.text or "") if response.tokens is None else response.tokens
     extra = {**response.extra, USAGE: {**(response.extra.get(USAGE) or {}), "estimated": True}}
     return replace(response, prompt_tokens=prompt, tokens=output, extra=extra)
-
-
-__all__ = ["Account", "Budget", "Tokens", "estimated_tokens", "quotes_of"]

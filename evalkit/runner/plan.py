@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import ModelError
 from evalkit.models.base import ChatModel, Model, TokenizingModel
+from evalkit.models.settings import max_tokens_of
+from evalkit.prices import Price, Tokens, cost_of
 from evalkit.runner.store import RunStore
+from evalkit.runner.usage import estimated_tokens
 from evalkit.tasks.base import Task
 from evalkit.types import OutputType, Request, RequestKind, Sample, keyed
 
@@ -27,7 +30,9 @@ def check_capabilities(tasks: Sequence[Task], model: Model, *, chat: bool) -> No
         if kind not in model.capabilities.kinds:
             can = ", ".join(sorted(model.capabilities.kinds)) or "nothing"
             why = f" ({reason})" if (reason := model.capabilities.why_not.get(kind)) else ""
-            raise ModelError(f"{task.name} needs {kind} requests and {model.name} can only do {can}{why}; leave this task out")
+            raise ModelError(
+                f"{task.name} needs {kind} requests and {model.name} can only do {can}{why}; leave this task out"
+            )
     if chat and not model.capabilities.chat:
         raise ModelError(f"--apply-chat-template: {model.name} has no chat template")
 
@@ -67,7 +72,11 @@ def planned(
 
 @dataclass(slots=True)
 class TaskPlan:
-    """What a task will ask: the numbers of ``--dry-run``."""
+    """What a task will ask: the numbers of ``--dry-run``.
+
+    ``estimated``: the model cannot count tokens, so those of the context are guessed from its length. ``cost_usd_at_most``
+    takes every answer for as long as it may be, and nothing for cached; None where there is no price.
+    """
 
     task: str
     n_shot: int
@@ -77,14 +86,17 @@ class TaskPlan:
     context_tokens: int | None = None
     generated_tokens_at_most: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    estimated: bool = False
+    cost_usd_at_most: float | None = None
 
 
-def forecast(tasks: Sequence[Task], model: Model) -> list[TaskPlan]:
-    """Request and token counts a task, with no call to the model. Tokens only where the model can count them."""
+def forecast(tasks: Sequence[Task], model: Model, price: Price | None = None) -> list[TaskPlan]:
+    """Requests, tokens and cost a task, with no call to the model. What scorers will ask their models is not among them."""
     seen: set[str] = set()
     plans = []
     for task in tasks:
         plan = TaskPlan(task.name, task.num_fewshot)
+        scored = 0
         for _, requests in sample_requests(task, model):
             plan.samples += 1
             plan.requests += len(requests)
@@ -92,8 +104,14 @@ def forecast(tasks: Sequence[Task], model: Model) -> list[TaskPlan]:
             seen.update(q.key for q in fresh)
             plan.distinct += len({q.key for q in fresh})
             plan.kinds.update(q.kind for q in requests)
-            plan.generated_tokens_at_most += sum(int(q.params.get("max_gen_toks", 0)) for q in fresh)
+            plan.generated_tokens_at_most += sum(max_tokens_of(q.params) for q in fresh if q.kind == "generate")
+            scored += sum(estimated_tokens(q.continuation) for q in fresh)
             if isinstance(model, TokenizingModel):
                 plan.context_tokens = (plan.context_tokens or 0) + sum(model.count_tokens([q.prompt for q in fresh]))
+            else:
+                plan.context_tokens = (plan.context_tokens or 0) + sum(estimated_tokens(q.prompt) for q in fresh)
+                plan.estimated = True
+        read = (plan.context_tokens or 0) + scored
+        plan.cost_usd_at_most = cost_of(Tokens(read, plan.generated_tokens_at_most), price)
         plans.append(plan)
     return plans

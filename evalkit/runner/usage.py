@@ -8,14 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from evalkit.prices import Tokens
-from evalkit.types import Json, Response
+from evalkit.prices import CHARACTERS_A_TOKEN, Tokens
+from evalkit.types import Json, Prompt, Response
 
 #: Latencies are counted in classes of 2 %, so that quantiles of a million cost a few hundred numbers.
 _CLASSES = 50
 
 #: Names in `Response.extra`, as the adapters of hosted models write them.
 CACHED, ATTEMPTS, USAGE = "cached", "attempts", "usage"
+
+
+def estimated_tokens(text: Prompt) -> int:
+    """About how many tokens a text has, where nobody counts them."""
+    size = len(text) if isinstance(text, str) else sum(len(message.content) for message in text)
+    return -(-size // CHARACTERS_A_TOKEN)
 
 
 def tokens_of(response: Response) -> Tokens:
