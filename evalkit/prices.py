@@ -142,7 +142,7 @@ def _load(path: Path, stamp: int) -> Table:
     try:
         return Table.model_validate(data if data is not None else {})
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _first(error)
         raise ConfigError(f"{path}:{_line(text, first['loc'])}: {_reason(first)}") from error
 
 
@@ -159,7 +159,7 @@ def parse_price(value: str | Mapping[str, Any] | Price) -> Price:
     try:
         return Price.model_validate({names.get(key, key): item for key, item in value.items()})
     except ValidationError as error:
-        raise ValueError(_reason(error.errors()[0], Price)) from error
+        raise ValueError(_reason(_first(error), Price)) from error
 
 
 def parse_roles(value: Any) -> dict[str, Price]:
@@ -176,6 +176,11 @@ def parse_roles(value: Any) -> dict[str, Price]:
             role, text = "", item
         prices[role or "model"] = parse_price(text)
     return prices
+
+
+def _first(error: ValidationError) -> Mapping[str, Any]:
+    """The error to tell: a key that is misspelt is also missing, and its spelling is what helps."""
+    return min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
 
 
 def _reason(error: Mapping[str, Any], inside: type[BaseModel] = Table) -> str:
