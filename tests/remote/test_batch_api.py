@@ -277,6 +277,24 @@ def test_a_budget_that_is_spent_in_mid_batch_drops_no_answer_that_is_ready(bench
     bench.check_complete()
 
 
+def test_one_batch_at_a_time_so_that_a_budget_can_end_it(bench: Bench) -> None:
+    most = 0
+
+    def sink(response: Response) -> None:
+        nonlocal most
+        bench.sink(response)
+        most = max(most, sum(not bench.server.looked[b] > bench.server.polls for b in bench.server.batches))
+        if len(bench.journal) == 4:
+            bench.stop.set()
+
+    bench.run(sink=sink, requests=2, parallel=1)
+    assert most == 0 and len(bench.journal) == 4 and len(bench.server.ran) == 4 and not bench.left()
+    bench.stop.clear()
+    bench.run(requests=2, parallel=1)
+    bench.check_complete()
+    assert len(bench.server.batches) == 4
+
+
 def test_stopped_before_anything_is_submitted(bench: Bench) -> None:
     bench.stop.set()
     bench.run()

@@ -19,22 +19,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evalkit.errors import Incomplete, ModelError
 from evalkit.models.base import Sink, Source
-from evalkit.models.remote.base import Call, Endpoint, Reply
+from evalkit.models.remote.base import Call, Endpoint
 from evalkit.models.remote.batch_ledger import Ledger, Submission
+from evalkit.models.remote.batch_lines import BATCH, response_of
 from evalkit.models.remote.files import Batch, BatchService, InputFile, Unreachable
-from evalkit.models.remote.retry import inner_error, verdict
 from evalkit.types import Failure, Request, RequestKind, Response
 
 T = TypeVar("T")
-#: `Response.extra` of an answer that came through a batch (and cost half): ``{"batch": True}``.
-BATCH = "batch"
 _TAKE = 512
 
 #: Requests in one file, as OpenAI limits them.
@@ -45,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """A file's limits as OpenAI has them, and how long to wait for what (seconds).
+    """A file's limits as OpenAI has them, how many batches may be on their way, and how long to wait for what (seconds).
 
     ``poll`` is the longest pause between two looks at a batch, ``first`` the shortest; ``patience`` how long a provider may
     be out of reach before the run gives up (resumable). ``settle`` is how long the journal may take to bring what it was
@@ -53,6 +51,7 @@ class BatchLimits:
     """
 
     requests: int = MAX_REQUESTS
+    parallel: int | None = None
     size: int = 200_000_000
     poll: float = 60.0
     first: float = 5.0
@@ -145,31 +144,37 @@ class BatchRunner:
         """Submit what is not yet; files of each call path fill up to the limits."""
         filling: dict[str, InputFile] = {}
         wanted: set[str] = set()
+        drained = False
         try:
-            while not self._stop.is_set() and (requests := source.take(_TAKE)):
-                for request in requests:
-                    earlier = self._submitted.get(request.key)
-                    if earlier is not None:
-                        self._waiting[request.key] = request
-                        wanted.add(earlier.token)
-                    else:
-                        self._add(filling, request)
-            self._take_up(wanted)
+            try:
+                while not self._stop.is_set() and (requests := source.take(_TAKE)):
+                    for request in requests:
+                        earlier = self._submitted.get(request.key)
+                        if earlier is not None:
+                            self._waiting[request.key] = request
+                            wanted.add(earlier.token)
+                        else:
+                            self._add(filling, request)
+                drained = not self._stop.is_set()
+            finally:
+                self._take_up(wanted, drained)
             for file in filling.values():
                 if file.keys:
-                    self._check_stop()
                     self._submit(file)
         finally:
             for file in filling.values():
                 file.close()
 
-    def _take_up(self, wanted: Set[str]) -> None:
-        """Wait for what earlier processes submitted; what nobody asks for any more was handed over before they died."""
+    def _take_up(self, wanted: Set[str], drained: bool) -> None:
+        """Wait for what earlier processes submitted: only now, when it is known which of their requests are still asked for.
+
+        With the source drained, what nobody asks for any more was handed over before those processes died.
+        """
         for submission in {s.token: s for s in self._submitted.values()}.values():
             if submission.token in wanted:
                 self._open.append(submission)
                 self._tell(f"{submission.batch} was submitted before; waiting for its answers")
-            elif not self._stop.is_set():
+            elif drained:
                 self._ledger.forget(submission)
 
     def _add(self, filling: dict[str, InputFile], request: Request) -> None:
@@ -196,7 +201,10 @@ class BatchRunner:
         return endpoint.call(request)
 
     def _submit(self, file: InputFile) -> None:
-        """Upload a file and start its batch; each step is written down before the next."""
+        """Upload a file and start its batch, once there is room; each step is written down before the next."""
+        if self._limits.parallel is not None:
+            self._wait(self._limits.parallel - 1)
+        self._check_stop()
         submission = self._ledger.begin(file.path, file.keys)
         try:
             uploaded = self._patiently(partial(self._service.upload, file.ready(), submission.file_name))
@@ -225,14 +233,14 @@ class BatchRunner:
 
     # Waiting and fetching.
 
-    def _wait(self) -> None:
-        """Look at the open batches until all have ended; pauses grow while nothing moves.
+    def _wait(self, most: int = 0) -> None:
+        """Look at the open batches until ``most`` are left; pauses grow while nothing moves.
 
         A round of looks is finished once it has begun: answers that are ready are paid for, whoever wants to stop.
         """
         pause = min(self._limits.first, self._limits.poll)
         seen = -1
-        while self._open or self._held:
+        while len(self._open) > most or (self._held and not most):
             self._check_stop()
             if not self._open:
                 self._submit_held()
@@ -246,7 +254,7 @@ class BatchRunner:
                     done = -1  # something moved
                 else:
                     log.info("%s: %s, %s of %s", batch.id, batch.status, batch.done, batch.total)
-            if self._open or self._held:
+            if len(self._open) > most:
                 pause = min(self._limits.first, self._limits.poll) if done != seen else min(pause * 1.5, self._limits.poll)
                 seen = done
                 self._stop.wait(pause)
@@ -291,26 +299,7 @@ class BatchRunner:
                 self._answer(request, line)
 
     def _answer(self, request: Request, line: Mapping[str, Any]) -> None:
-        """Hand over one line's answer, or note why it is none, by the classes of single calls."""
-        found = _mapping(line.get("response"))
-        status: Any = found.get("status_code")
-        body: Any = found.get("body")
-        answered = isinstance(status, int) and (300 <= status < 600 or (200 <= status < 300 and isinstance(body, Mapping)))
-        if not answered:  # never run, or lost inside the provider
-            error = _mapping(line.get("error"))
-            kind = str(error.get("code") or "batch-missing").replace("_", "-")
-            message = str(error.get("message") or f"the batch gave no answer (status {status})")
-            self._fail(request.key, Failure(kind, message, retryable=True))
-            return
-        reply: Reply | None = Reply(status, {}, json.dumps(body).encode(), 0.0)
-        if reply is not None and status < 300:
-            reply = inner_error(body, reply)
-        if reply is not None:
-            why = verdict(reply, time.time())
-            self._fail(request.key, Failure(why.kind, why.message, why.action in ("retry", "stop"), why.status))
-            return
-        response = self._endpoints[request.kind].response(request, body)
-        response = replace(response, extra={**response.extra, BATCH: True})
+        response = response_of(self._endpoints[request.kind], request, line)
         (self._sink if response.error is None else self._failed.append)(response)
 
     def _fail(self, key: str, failure: Failure) -> None:
@@ -366,7 +355,3 @@ class BatchRunner:
                 log.info("%s; trying again", error)
                 self._stop.wait(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, self._limits.poll)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

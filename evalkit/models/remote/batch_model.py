@@ -22,6 +22,7 @@ from evalkit.types import Json
 BATCH_ARGS: tuple[Arg, ...] = (
     Arg("batch_api", "ask through the batch API: half the price, answers within a day", flag, False),
     Arg("batch_poll", "batch API: seconds between two looks at a batch, at most", positive, 60),
+    Arg("batch_parallel", "batch API: batches on their way at most; a budget is looked at before each", positive),
     Arg("batch_requests", "batch API: requests in one file at most", positive, MAX_REQUESTS),
 )
 
@@ -76,4 +77,4 @@ def in_batches(remote: RemoteModel, args: Mapping[str, Any]) -> RemoteModel | Ba
     """``remote``, through the batch API where the parsed options (`BATCH_ARGS`) say so."""
     if not args.get("batch_api"):
         return remote
-    return BatchModel(remote, BatchLimits(requests=args["batch_requests"], poll=args["batch_poll"]))
+    return BatchModel(remote, BatchLimits(args["batch_requests"], args["batch_parallel"], poll=args["batch_poll"]))
