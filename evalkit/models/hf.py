@@ -143,8 +143,9 @@ class HFModel:
         return TokenSplit(self._tokens.texts_of([self._tokens.prefix_id]), self._tokens.texts_of(scored))
 
     def run(self, source: Source, sink: Sink, stop: threading.Event) -> None:
-        """One wave is tokenised while the engine works on the one before it."""
-        with quiet(), _threads(self._args["threads"]), Ahead[list[Ask]](stop) as ahead:
+        """One wave is tokenised while the engine works on the one before it, where that leaves processors idle."""
+        overlap = overlaps(self._loaded.device)
+        with quiet(), _threads(self._args["threads"]), Ahead[list[Ask]](stop, background=overlap) as ahead:
             self._take(source, sink, ahead)
             while not stop.is_set():
                 try:
@@ -255,6 +256,11 @@ def _engine(loaded: Loaded, args: Mapping[str, Any], batch_size: int | None) -> 
 def _engine_facts(engine: Engine) -> dict[str, Json]:
     """What is known: `auto` decides when it is first used."""
     return {} if engine.kind == "undecided" else {"engine": engine.kind, "engine_reason": engine.reason}
+
+
+def overlaps(device: Any) -> bool:
+    """Whether tokenising costs the engine nothing: on a CPU both want the same cores, and torch's threads wait in turns."""
+    return bool(device.type != "cpu")
 
 
 @contextmanager
