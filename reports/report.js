@@ -146,6 +146,8 @@
       const facts = [output.tokens && output.tokens + " tokens", output.finish === "length" && "cut at the length limit"].filter(Boolean);
       const title = "Output" + (sample.outputs.length > 1 ? " " + (position + 1) : "");
       parts.push(make("h4", "", title + (facts.length ? " (" + facts.join(", ") + ")" : "")), make("pre", "", output.text));
+      if (output.tool_calls) parts.push(make("h4", "", "Calls of tools"), make("pre", "", JSON.stringify(output.tool_calls, null, 1)));
+      if (output.reasoning) parts.push(make("h4", "", "Reasoning, not part of the answer"), make("pre", "", output.reasoning));
     }
     if (sample.outputs.length) parts.push(make("h4", "", "Answer after the filter"), make("pre", "", sample.answer));
     parts.push(make("h4", "", "Target"), make("pre", "", sample.target));

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun, View
-from evalkit.report.samples import answer_text, target_text
-from evalkit.types import Json, Message, Prompt, Record, content_hash
+from evalkit.report.samples import answer_text, beside, target_text
+from evalkit.types import Json, Message, Prompt, Record, Response, content_hash
 
 #: Longer texts are cut in the report; the sample files have them whole.
 TEXT_LIMIT = 20_000
@@ -125,7 +125,7 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
         "answer": _cut(answer_text(record)),
         "choices": list(_choices(record, first)),
         "outputs": [
-            {"text": _cut(r.text), "finish": r.finish, "tokens": r.tokens}
+            {"text": _cut(r.text), "finish": r.finish, "tokens": r.tokens, **_beside(r)}
             for r in record.responses
             if r is not None and r.text is not None
         ],
@@ -160,6 +160,10 @@ def _choices(record: Record, first: Prompt) -> Iterator[dict[str, Json]]:
             "gold": several and position in gold,
             "picked": several and value is not None and value == best,
         }
+
+
+def _beside(response: Response) -> dict[str, Json]:
+    return {name: _cut(value) if isinstance(value, str) else value for name, value in beside(response).items()}
 
 
 def _prompt(prompt: Prompt) -> Json:

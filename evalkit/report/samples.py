@@ -52,6 +52,7 @@ def line(view: View, names: base.MetricNames) -> dict[str, Json]:
     failure = record.failure
     values = base.values(view, names)
     answers = _by_slot(record)
+    extras = [beside(r) if r is not None else {} for r in record.responses]
     return {
         "doc_id": sample.index,
         "doc": sample.doc,
@@ -59,6 +60,7 @@ def line(view: View, names: base.MetricNames) -> dict[str, Json]:
         "arguments": {f"gen_args_{i}": _arguments(q) for i, q in enumerate(_slots(record))},
         "resps": answers,
         "filtered_resps": [record.answer] if _generated(record) else [found[0] if found else None for found in answers],
+        **({"resps_beside": extras} if any(extras) else {}),
         "filter": view.filter,
         "metrics": list(values),
         "doc_hash": _sha256(strict.indented(sample.doc)),
@@ -110,8 +112,17 @@ def answer_text(record: Record) -> str:
 
 
 def response_text(record: Record) -> str:
-    """The first generation, unfiltered."""
-    return next((r.text for r in record.responses if r is not None and r.text is not None), "")
+    """The first generation, unfiltered; calls of tools as JSON where there is no text."""
+    first = next((r for r in record.responses if r is not None and r.text is not None), None)
+    if first is None:
+        return ""
+    calls = first.extra.get("tool_calls")
+    return first.text or (strict.dumps(calls).decode() if calls else "")
+
+
+def beside(response: Response) -> dict[str, Json]:
+    """What a model gave beside its answer: reasoning (never part of the answer), calls of tools, likeliest first tokens."""
+    return {name: response.extra[name] for name in ("reasoning", "tool_calls", "top_logprobs") if name in response.extra}
 
 
 def _generated(record: Record) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import evalkit.data.load as tables
 from evalkit.data.base import Table
-from evalkit.errors import ConfigError, DataError, ScorerError, TaskError, nearest
+from evalkit.errors import ConfigError, DataError, ModelError, ScorerError, TaskError, nearest
 from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
@@ -170,12 +170,18 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
         for remote in (model, *roles.values()):
             if isinstance(remote, ConnectingModel):
                 remote.connect()
-    if options.form == "auto" and "loglikelihood" not in model.capabilities.kinds:
+    blind = options.apply_chat_template and isinstance(model, ConnectingModel)  # its template is on the other side
+    if options.form == "auto" and (blind or "loglikelihood" not in model.capabilities.kinds):
         lettered = _all_ready(selection.tasks, options, "letter", tasks)
         if lettered != tasks:
             notes = [*_misfits(options, lettered), *_said(selection.tasks, lettered, model.name)]
             tasks = lettered
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
+    if blind and (scored := [ready.name for ready in tasks if ready.task.output_type != "generate_until"]):
+        raise ModelError(
+            f"--apply-chat-template: {model.name} renders its template itself, so that it cannot score texts in it: leave "
+            f"out the flag, or {scored[0]}"
+        )
     return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *notes))
 
 

@@ -7,24 +7,18 @@ from typing import Any
 
 from evalkit.errors import ModelError
 from evalkit.models.hf_load import load_tokenizer
-from evalkit.models.provider import Arg, one_of
 from evalkit.models.remote.base import Endpoint
 from evalkit.models.remote.chat import ChatEndpoint
 from evalkit.models.remote.completions import CompletionsEndpoint
-from evalkit.models.remote.dialect import DIALECT_ARGS, dialect_of
+from evalkit.models.remote.dialect import dialect_of
 from evalkit.models.remote.responses import ResponsesEndpoint
 from evalkit.models.tokens import Tokens, resolve_max_length
 
-#: Every ``-M`` option that decides what is sent and how replies are read.
-ENDPOINT_ARGS: tuple[Arg, ...] = (
-    Arg("endpoint", "which way of asking: chat, completions, responses", one_of("chat", "completions", "responses"), "chat"),
-    *DIALECT_ARGS,
-)
-
 
 def endpoint_of(model: str, args: Mapping[str, Any], *, official: bool) -> Endpoint:
-    """The endpoint that parsed options (`ENDPOINT_ARGS`) name. ``official``: the server is OpenAI's or Azure's own.
+    """The endpoint ``args["endpoint"]`` (chat, completions or responses) by the options of `DIALECT_ARGS`, parsed.
 
+    ``official``: the server is OpenAI's or Azure's own.
     Raises ModelError for a tokenizer that cannot be loaded, and for one given to an endpoint that scores nothing.
     """
     dialect = dialect_of(model, args, official=official)
