@@ -110,17 +110,31 @@ def quotes_of(options: RunOptions, models: Mapping[str, Model]) -> dict[str, Quo
     files = [options.prices] if options.prices else []
     found = {}
     for role, model in models.items():
-        base = model.describe().get("base_url")
+        facts = model.describe()
+        base = facts.get("base_url")
         if role in given:
             found[role] = Quote(given[role], origin="--price")
         else:
-            found[role] = quote(model.name, None if base is None else str(base), files)
+            listed = quote(model.name, None if base is None else str(base), files)
+            found[role] = _halved(listed) if facts.get("batch_api") else listed
         if found[role].price is None and options.max_cost is not None:
             flag = "--price " + ("" if role == "model" else f"{role}:") + "in=...,out=..."
             raise ConfigError(
                 f"--max-cost needs a price and that of {model.name} is not known; give it with {flag} (USD per 1M tokens)"
             )
     return found
+
+
+def _halved(listed: Quote) -> Quote:
+    """A listed price through the batch API, which asks half of it."""
+    if listed.price is None:
+        return listed
+    half = {
+        name: value / 2
+        for name in ("input", "output", "cached", "reasoning")
+        if (value := getattr(listed.price, name)) is not None
+    }
+    return replace(listed, price=listed.price.model_copy(update=half), origin=f"{listed.origin}, half of it in batches")
 
 
 def _estimated(request: Request, response: Response) -> Response:

@@ -110,6 +110,26 @@ def test_online_and_in_batches_the_run_is_the_same(server: BatchServer, tmp_path
     assert batched.manifest["model"]["batch_api"] is True
 
 
+def test_a_listed_price_is_halved_and_a_given_one_is_not(server: BatchServer, tmp_path: Path) -> None:
+    server.polls = 0
+    table = tmp_path / "prices.yaml"
+    table.write_text("prices: [{model: 'openai/*', input: 2, cached: 1, output: 8}]")
+    way = {"base_url": server.url, "api_key": KEY, "batch_api": "true", "batch_poll": "1"}
+    ask: dict[str, Any] = {
+        "tasks": "arithmetic",
+        "model": "openai/mock",
+        "limit": 3,
+        "model_args": way,
+        "output_dir": tmp_path,
+    }
+    listed = evalkit.run(**ask, prices=str(table))
+    given = evalkit.run(**ask, price=["in=2,out=8"], new=True)
+    assert listed.manifest["prices"]["model"]["input"] == 1 and listed.manifest["prices"]["model"]["output"] == 4
+    costs = [sum(row["cost_usd"] for row in run.manifest["usage"]) for run in (listed, given)]
+    assert costs[0] > 0 and costs[1] == pytest.approx(2 * costs[0])
+    assert evalkit.plan(**{k: v for k, v in ask.items() if k != "output_dir"}, prices=str(table))[0].cost_usd_at_most
+
+
 def test_a_server_without_a_batch_api_is_refused_with_one_line(server: BatchServer, tmp_path: Path) -> None:
     server.fail = [("POST", "/files", 404)]
     with pytest.raises(ModelError, match="has no batch API"):
