@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +24,12 @@ _BATCH, _WAIT_SECONDS, _LOCK_SECONDS = 500, 0.5, 30.0
 #: Answers that wait to be written; more are not kept, so that a slow disk never slows a run down.
 _WAITING = 20_000
 
-_CREATE = f"""
-PRAGMA application_id = {_OURS};
-PRAGMA user_version = {_LAYOUT};
-CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value TEXT NOT NULL, model TEXT NOT NULL, at INTEGER NOT NULL)
-WITHOUT ROWID;
-"""
+_CREATE = (
+    f"PRAGMA application_id = {_OURS}",
+    f"PRAGMA user_version = {_LAYOUT}",
+    "CREATE TABLE answers (key BLOB PRIMARY KEY, value TEXT NOT NULL, model TEXT NOT NULL, at INTEGER NOT NULL)"
+    " WITHOUT ROWID",
+)
 
 _Row = tuple[bytes, str, str, int]
 
@@ -188,18 +188,28 @@ def _opened(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
     try:
-        (identity,) = connection.execute("PRAGMA application_id").fetchone()
-        (layout,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and identity != _OURS:
-            raise _Unusable("it is another program's file")
-        if tables and layout != _LAYOUT:
-            raise _Unusable(f"it was written by another evalkit (layout {layout}, this one uses {_LAYOUT})")
-        connection.execute("PRAGMA journal_mode = WAL")
+        identity, layout, tables = _identity(connection, "BEGIN")
         if not tables:
             path.chmod(0o600)  # answers may be private
-            connection.executescript(_CREATE)
+            identity, layout, _ = _identity(connection, "BEGIN IMMEDIATE", _CREATE)
+        if identity != _OURS:
+            raise _Unusable("it is another program's file")
+        if layout != _LAYOUT:
+            raise _Unusable(f"it was written by another evalkit (layout {layout}, this one uses {_LAYOUT})")
+        connection.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _identity(connection: sqlite3.Connection, begin: str, create: Sequence[str] = ()) -> tuple[int, int, int]:
+    """Whose file it is, its layout and how many tables it has, all at one moment; an empty one is first made ours."""
+    connection.execute(begin)
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    for statement in create if not tables else ():
+        connection.execute(statement)
+    (identity,) = connection.execute("PRAGMA application_id").fetchone()
+    (layout,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("COMMIT")
+    return identity, layout, tables
