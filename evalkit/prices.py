@@ -71,7 +71,9 @@ class Quote:
 
     def public(self) -> dict[str, Any]:
         """For the manifest."""
-        known = {} if self.price is None else self.price.model_dump(mode="json", exclude_none=True)
+        known = {}
+        if self.price is not None:
+            known = self.price.model_dump(mode="json", exclude_none=True, exclude={"model", "endpoint"})
         return {**known, "local": self.local, "origin": self.origin}
 
 
