@@ -117,7 +117,7 @@ def quotes_of(options: RunOptions, models: Mapping[str, Model]) -> dict[str, Quo
         else:
             listed = quote(model.name, None if base is None else str(base), files)
             found[role] = _halved(listed) if facts.get("batch_api") else listed
-        if found[role].price is None and options.max_cost is not None:
+        if found[role].price is None and not found[role].local and options.max_cost is not None:
             flag = "--price " + ("" if role == "model" else f"{role}:") + "in=...,out=..."
             raise ConfigError(
                 f"--max-cost needs a price and that of {model.name} is not known; give it with {flag} (USD per 1M tokens)"
