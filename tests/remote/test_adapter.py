@@ -215,7 +215,7 @@ def test_stop_does_not_wait_for_attempts_to_come(mock: MockServer, monkeypatch: 
 
 def test_repeats_of_a_prompt_share_calls(mock: MockServer) -> None:
     drawn = [question(i, repeat, do_sample=True, temperature=0.7) for i in range(3) for repeat in range(5)]
-    found = asked(remote(several=4, probe="false"), drawn)
+    found = asked(remote(n=4, probe="false"), drawn)
     assert errors(found) == {"ok": 15}
     assert mock.stats()["requests"] == 6  # 4 and 1 of each
 
@@ -223,7 +223,7 @@ def test_repeats_of_a_prompt_share_calls(mock: MockServer) -> None:
 def test_a_server_that_does_not_know_n_is_asked_one_by_one(mock: MockServer) -> None:
     mock.configure(rules=[{"fault": "status", "status": 400, "message": "n must be 1", "match": '"n":'}])
     drawn = [question(0, repeat, do_sample=True, temperature=0.7) for repeat in range(4)]
-    assert errors(asked(remote(several=4), drawn)) == {"ok": 4}
+    assert errors(asked(remote(n=4), drawn)) == {"ok": 4}
 
 
 def test_what_the_endpoint_cannot_be_asked_is_a_failure(mock: MockServer) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from mock_handle import MockServer
 
 from evalkit.errors import ModelError
 from evalkit.models.remote import transport as module
 from evalkit.models.remote.base import Call, Reply, TransportError
-from evalkit.models.remote.connection import Connection, KeySigner, azure_of, connection_of
+from evalkit.models.remote.connection import Connection, KeySigner, Signed, azure_of, connection_of
 from evalkit.models.remote.official import OfficialSigner
 from evalkit.models.remote.provider import AZURE, OPENAI
 from evalkit.models.remote.transport import HttpTransport
@@ -244,3 +245,32 @@ def test_openai_itself_needs_a_key_and_other_servers_do_not(monkeypatch: pytest.
     monkeypatch.setenv("OPENAI_API_KEY", "sk-with a blank")
     with pytest.raises(ModelError, match="OPENAI_API_KEY holds blanks"):
         connection_of(arguments(), "openai/x")
+
+
+class Tokens:
+    """A signer whose first token is too old."""
+
+    def __init__(self, port: int) -> None:
+        self.url, self.token = f"http://127.0.0.1:{port}/v1", "Bearer old"
+
+    def sign(self, path: str, model: str) -> Signed:
+        return Signed(self.url + path, {"Authorization": self.token, "Content-Type": "application/json"})
+
+    def renew(self) -> bool:
+        self.token = "Bearer new"
+        return True
+
+
+def test_a_token_that_can_be_renewed_is(mock: MockServer) -> None:
+    mock.configure(key="new")
+
+    async def main() -> Reply:
+        transport = HttpTransport(Connection(mock.url), 2, Tokens(mock.port))
+        messages = [{"role": "user", "content": "x"}]
+        try:
+            return await transport.send(Call("/chat/completions", {"model": "m", "messages": messages}), 5)
+        finally:
+            await transport.close()
+
+    assert asyncio.run(main()).status == 200
+    assert mock.stats()["outcomes"] == {"401": 1, "200": 1}

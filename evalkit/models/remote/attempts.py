@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.errors import Incomplete
+from evalkit.errors import Incomplete, ModelError
 from evalkit.models.remote.base import Call, Reply, Transport, TransportError
 from evalkit.models.remote.limits import Limits, drained
 from evalkit.models.remote.retry import Verdict, backoff, broken, inner_error, verdict
@@ -99,6 +99,8 @@ class Caller:
                 reply = await self._transport.send(call, min(patience.attempt_timeout, max(deadline - started, 0.001)))
             except TransportError as error:
                 found: Answered | Verdict = broken(error)
+            except ModelError as error:  # no token to be had any more
+                raise Incomplete(str(error)) from error
             else:
                 found = self._read(reply, call, attempt)
             finally:
@@ -138,7 +140,7 @@ class Caller:
             return verdict(reply, time.time())
         try:
             body = json.loads(reply.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             kind = reply.headers.get("content-type", "no content type")

@@ -14,6 +14,7 @@ from evalkit.models.remote.attempts import Patience
 from evalkit.models.remote.base import Endpoint
 from evalkit.models.remote.batch_model import BATCH_ARGS, BatchModel, in_batches
 from evalkit.models.remote.connection import Connection, azure_of, connection_of
+from evalkit.models.remote.dialect import DIALECT_ARGS
 from evalkit.types import Json, RequestKind
 
 #: Requests on their way at most, unless a run says otherwise.
@@ -54,7 +55,7 @@ _PACE = (
     Arg("attempt_timeout", "seconds for one attempt", _seconds, _PATIENT.attempt_timeout),
     Arg("timeout", "seconds for a request with all its attempts", _seconds, _PATIENT.timeout),
     Arg("outage", "seconds without any reply after which a server counts as down", _seconds, _PATIENT.outage),
-    Arg("several", "repeats of one prompt to ask for in one call (the API's n)", positive, 1),
+    Arg("n", "repeats of one prompt to ask for in one call, where the server knows how", positive, 1),
     Arg("probe", "ask the server at the start what it can do", flag, True),
 )
 _SERVER = (
@@ -72,12 +73,6 @@ _AZURE = (
     Arg("api_key_env", "name of the variable that holds the key", str, "AZURE_OPENAI_API_KEY"),
     Arg("entra", "sign in with the machine's or user's own identity (package azure-identity)", flag, False),
 )
-
-
-def _dialect_args() -> tuple[Arg, ...]:
-    from evalkit.models.remote.dialect import DIALECT_ARGS
-
-    return DIALECT_ARGS
 
 
 def _build(
@@ -98,7 +93,7 @@ def _build(
         connection,
         _endpoints(name, args, connection),
         identity=_identity(args),
-        rates=Rates(ceiling, args["rpm"], args["tpm"], args["several"]),
+        rates=Rates(ceiling, args["rpm"], args["tpm"], args["n"]),
         patience=Patience(args["max_retries"], args["attempt_timeout"], args["timeout"], args["outage"]),
         probed=args["probe"],
     )
@@ -121,7 +116,7 @@ def _endpoints(model: str, args: Mapping[str, Any], connection: Connection) -> d
 
 def _identity(args: Mapping[str, Any]) -> Json:
     """The options that can change an answer, as given."""
-    return {arg.name: args[arg.name] for arg in _dialect_args() if args[arg.name] != arg.default}
+    return {arg.name: args[arg.name] for arg in DIALECT_ARGS if args[arg.name] != arg.default}
 
 
 def _served(address: str, key_env: str) -> tuple[Arg, ...]:
@@ -131,7 +126,7 @@ def _served(address: str, key_env: str) -> tuple[Arg, ...]:
 
 
 def _provider(name: str, summary: str, own: tuple[Arg, ...], connect: Callable[..., Connection] = connection_of) -> Provider:
-    return Provider(name, summary, partial(_build, name, connect), (*own, *_WAY, *_PACE, *_dialect_args()))
+    return Provider(name, summary, partial(_build, name, connect), (*own, *_WAY, *_PACE, *DIALECT_ARGS))
 
 
 OPENAI = _provider(

@@ -16,9 +16,11 @@ from evalkit.types import Failure, Request, RequestKind, Response
 
 #: How often (seconds) a wish to stop is looked for, and how long calls on their way may take after it.
 LOOK_S = 0.05
-GRACE_S = 5.0
+GRACE_S = 10.0
 #: Attempts at a reply that cannot be read, where the server says that all is well.
 _UNREADABLE = 3
+#: What reading a reply may raise whose shape nobody thought of.
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 T = TypeVar("T")
 
@@ -143,7 +145,7 @@ class Workers:
             if isinstance(answer, Failure):
                 return Response(request.key, error=answer)
             attempts += 1
-            response = endpoint.response(request, answer.body)
+            response = _read(endpoint, request, answer)
             if response.error is None or not response.error.retryable or attempts == _UNREADABLE:
                 return _timed(response, answer, answer.attempts + attempts - 1)
 
@@ -158,12 +160,11 @@ class Workers:
                 call = None  # told for each
             answer = None if call is None else await caller.ask(call)
             if isinstance(answer, Answered):
-                responses = endpoint.responses(requests, answer.body)
-                again = {r.key for r in responses if r.error is not None and r.error.retryable}
-                for response in responses:
-                    if response.key not in again:
-                        sink(_timed(response, answer, answer.attempts))
-                alone = [q for q in requests if q.key in again]
+                settled = [r for r in _read_all(endpoint, requests, answer) if r.error is None or not r.error.retryable]
+                for response in settled:
+                    sink(_timed(response, answer, answer.attempts))
+                keys = {r.key for r in settled}
+                alone = [q for q in requests if q.key not in keys]
                 if alone:
                     feed.single()
             elif answer is not None and answer.retryable:
@@ -174,6 +175,23 @@ class Workers:
                 feed.single()
         for request in alone:
             sink(await self._answer(caller, request))
+
+
+def _read(endpoint: Endpoint, request: Request, answer: Answered) -> Response:
+    """What the endpoint makes of a reply. Servers are many: one that it does not see coming costs an answer, not the run."""
+    try:
+        return endpoint.response(request, answer.body)
+    except _UNFORESEEN as error:
+        why = f"the server's reply cannot be read ({type(error).__name__}: {error})"
+        return Response(request.key, error=Failure("bad-reply", why, retryable=True))
+
+
+def _read_all(endpoint: Several, requests: Sequence[Request], answer: Answered) -> list[Response]:
+    """As `_read`, of several; empty where nothing can be made of the reply."""
+    try:
+        return endpoint.responses(requests, answer.body)
+    except _UNFORESEEN:
+        return []  # each is asked alone, and tells
 
 
 def _timed(response: Response, answer: Answered, attempts: int) -> Response:
