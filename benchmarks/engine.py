@@ -19,7 +19,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,7 @@ class Bench:
         for turn in range(self.arguments.runs):
             for kind in kinds:
                 if len(self.book.found(**keys[kind])) <= turn:
-                    row = keys[kind] | self._undisturbed(workload, dtype, kind, batch)
+                    row = keys[kind] | self._undisturbed(keys[kind], partial(self._once, workload, dtype, kind, batch))
                     self.book.add(row)
                     say(f"  {kind} {row['seconds']:.2f} s, CPU {row['cpu']:.1f} s, peak {row['peak']:.0f} MB")
 
@@ -122,16 +124,18 @@ class Bench:
             return key | {"threads": self.arguments.threads, "code": LM_EVAL, "batch": batch}
         return key | {"threads": self.arguments.threads, "code": source_hash(ROOT / "evalkit"), "batch": None}
 
-    def _undisturbed(self, workload: Workload, dtype: str, kind: str, batch: str | None) -> Row:
-        """A run during which others left the machine alone (with --busy: any run)."""
+    def _undisturbed(self, what: Row, once: Callable[[], tuple[Row, float]]) -> Row:
+        """What ``once`` measures while others leave the machine alone (with --busy: in any case).
+
+        ``once`` also returns the share of the cores that others took.
+        """
         for _ in range(_TRIES):
             self._quiet()
-            row = self._once(workload, dtype, kind, batch)
-            if row["outside"] <= machine.SPOILT or self.arguments.busy:
+            row, outside = once()
+            if outside <= machine.SPOILT or self.arguments.busy:
                 return row
-            say(f"  dropped: others took {row['outside']:.0%} of the cores during {kind}'s {row['seconds']:.1f} s")
-            kept = {name: row[name] for name in ("seconds", "outside")}
-            self.book.add({"cell": workload.name, "dtype": dtype, "kind": "dropped", "of": kind, **kept})
+            say(f"  dropped: others took {outside:.0%} of the cores meanwhile ({what['kind']})")
+            self.book.add({**what, "kind": "dropped", "of": what["kind"], "outside": outside})
         raise SystemExit(f"{_TRIES} runs in a row were disturbed; the same command goes on from here")
 
     def _quiet(self) -> None:
@@ -141,12 +145,14 @@ class Bench:
             except TimeoutError as error:
                 raise SystemExit(f"{error}; the same command goes on from here") from None
 
-    def _once(self, workload: Workload, dtype: str, kind: str, batch: str | None) -> Row:
+    def _once(self, workload: Workload, dtype: str, kind: str, batch: str | None) -> tuple[Row, float]:
         if workload.whole or workload.first:
-            return self._whole(workload, dtype, kind, batch, limit=workload.limit)
+            row = self._whole(workload, dtype, kind, batch, limit=workload.limit)
+            return row, row["outside"]
         requests = self._requests(workload)
         row, ran = self._worker(kind, {"dtype": dtype, "batch": batch and int(batch), "requests": requests})
-        return row | {"peak": ran.peak, "tree": ran.tree, "outside": ran.outside, "sizes": [len(some) for some in requests]}
+        row |= {"peak": ran.peak, "tree": ran.tree, "outside": ran.outside, "sizes": [len(some) for some in requests]}
+        return row, ran.outside
 
     def _worker(self, side: str, job: Row) -> tuple[Row, machine.Ran]:
         """One process of `speed.worker`: what it printed, and what it took."""
@@ -157,6 +163,10 @@ class Bench:
         if ran.code:
             raise SystemExit(f"{side} failed:\n{ran.err[-3000:]}")
         return json.loads(ran.out.splitlines()[-1]), ran
+
+    def _asked(self, side: str, job: Row) -> tuple[Row, float]:
+        row, ran = self._worker(side, job)
+        return row, ran.outside
 
     def _requests(self, workload: Workload) -> list[list[Row]]:
         """Each sample's requests, made once."""
@@ -171,8 +181,7 @@ class Bench:
         """The machine's speed at the model's shapes, and the workload's numbers of tokens."""
         rates = {"kind": "rates", "dtype": dtype, "threads": self.arguments.threads}
         if not self.book.found(**rates):
-            self._quiet()
-            self.book.add(rates | self._worker("rates", {"dtype": dtype})[0])
+            self.book.add(rates | self._undisturbed(rates, partial(self._asked, "rates", {"dtype": dtype})))
         counts = {"kind": "counts", "cell": workload.name, "samples": workload.samples}
         if not workload.whole and not self.book.found(**counts):
             self.book.add(counts | self._worker("counts", {"requests": self._requests(workload)})[0])
@@ -182,17 +191,16 @@ class Bench:
         if self.arguments.batch:
             return str(self.arguments.batch)
         key = {"cell": workload.tune, "kind": "tune", "dtype": dtype, "threads": self.arguments.threads}
-        key |= {"code": LM_EVAL, "trial": workload.trial, "batches": list(workload.batches)}
+        key |= {"code": LM_EVAL, "batches": list(workload.batches)}
         rows = self.book.found(**key)
         if not rows:
-            self._quiet()
-            made = self._worker("tune", {"dtype": dtype, "requests": self._trial(workload), "batches": workload.batches})
-            rows = [key | made[0]]
+            job = {"dtype": dtype, "requests": self._trial(workload), "batches": workload.batches}
+            rows = [key | self._undisturbed(key, partial(self._asked, "tune", job))]
             self.book.add(rows[0])
         times: dict[str, float] = rows[-1]["times"]
         chosen = min(times, key=lambda size: times[size])
         tried = ", ".join(f"{size}: {seconds:.1f} s" for size, seconds in times.items())
-        say(f"  lm-eval at batch size {chosen} (tried on {workload.trial} samples a task: {tried})")
+        say(f"  lm-eval at batch size {chosen} (tried on a part of the samples: {tried})")
         return chosen
 
     def _trial(self, workload: Workload) -> list[list[Row]]:

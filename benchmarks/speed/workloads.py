@@ -69,7 +69,7 @@ WORKLOADS = {
     for workload in (
         Workload("hellaswag", "HellaSwag 0-shot, 200", ("hellaswag",), 200, "hellaswag"),
         Workload("mmlu-1", "MMLU 5-shot letters, 1 subject x 100", _MMLU[:1], 100, "mmlu", _LETTERS, 16),
-        Workload("mmlu-10", "MMLU 5-shot letters, 10 subjects x 20", _MMLU, 20, "mmlu", _LETTERS, 16),
+        Workload("mmlu-10", "MMLU 5-shot letters, 10 subjects x 20", _MMLU, 20, "mmlu", _LETTERS, 2),
         Workload("gsm8k-64", "GSM8K 5-shot, 30, 64 new tokens", ("gsm8k_64",), 30, "gsm8k", _TEXTS, 30, 64),
         Workload("gsm8k-256", "GSM8K 5-shot, 30, 256 new tokens", ("gsm8k_256",), 30, "gsm8k", _TEXTS, 30, 256),
         Workload("mix", "LAMBADA + ARC-easy + Winogrande + PIQA, 200 each", _MIX, 200, "mix", trial=16),
