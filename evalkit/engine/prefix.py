@@ -18,6 +18,7 @@ from evalkit.engine.continuous import ContinuousGenerator
 from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
+from evalkit.engine.memory import limits_for
 from evalkit.engine.plain import evaluating
 from evalkit.engine.plan import Limits, Step, Trie, plan
 from evalkit.engine.probe import check
@@ -131,9 +132,10 @@ class PrefixEngine:
             return (layout, logprobs, greedy), grown
 
         streams = streams_for(self._device, parallel=forward.parallel)
+        limits = _within(self._limits, limits_for(self._module, self._device).pass_tokens // streams.count)
         try:
             with forward.ready(), head.watching():
-                streams.run(plan(trie, self._limits), work, lambda done: tally.add(*done), stop)
+                streams.run(plan(trie, limits), work, lambda done: tally.add(*done), stop)
             return True
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -202,11 +204,16 @@ class _Tally:
                 self._done(index, Scored(float(self._sums[index]), bool(self._greedy[index])))
 
 
+def _within(limits: Limits, tokens: int) -> Limits:
+    """No more in one pass than ``tokens``; what does not fit then either is for the plain path."""
+    tokens = min(limits.tokens, max(tokens, _LEAST))
+    return replace(limits, tokens=tokens, width=min(limits.width, tokens))
+
+
 def _halved(limits: Limits) -> Limits:
     """Less in one pass, for good, after memory ran out."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    tokens = limits.tokens // 2
-    return replace(limits, tokens=tokens, width=min(limits.width, tokens))
+    return _within(limits, limits.tokens // 2)

@@ -8,9 +8,11 @@ import threading
 import pytest
 
 from evalkit.engine.base import Scored, ScoreJob, build_engine
+from evalkit.engine.memory import MemoryBudget
 from evalkit.engine.plain import PlainEngine
 from evalkit.engine.plan import Limits
 from evalkit.engine.prefix import PrefixEngine
+from evalkit.engine.streams import Streams
 from evalkit.errors import ModelError
 
 VOCABULARY, WINDOW = 97, 64
@@ -218,6 +220,29 @@ def test_out_of_memory_makes_smaller_passes_and_loses_nothing(fits):
     assert sorted(got) == list(range(len(jobs)))
     if fits == 40:
         same([got[index] for index in range(len(jobs))], truth)
+
+
+def test_a_pass_is_no_larger_than_memory_allows(monkeypatch):
+    import evalkit.engine.prefix as module
+
+    sizes = []
+    monkeypatch.setattr(module, "limits_for", lambda model, device: MemoryBudget(100, 10**6, 10**6))
+    monkeypatch.setattr(module, "streams_for", lambda device, *, parallel: Streams(2, 1))
+    wide = module.lay_out
+
+    def lay_out(step, trie, jobs):
+        layout = wide(step, trie, jobs)
+        sizes.append(layout.ids.size)
+        return layout
+
+    monkeypatch.setattr(module, "lay_out", lay_out)
+    jobs = some_jobs()
+    engine = prefix("llama")
+    assert engine.shares
+    sizes.clear()
+    same(scores(engine, jobs), scores(plain("llama"), jobs))
+    assert max(sizes) <= max(50, WINDOW)  # two side by side; a text alone is not cut
+    assert len(sizes) > 10
 
 
 def test_other_errors_are_not_swallowed():
