@@ -77,12 +77,14 @@ def counted(positions: Sequence[Position], context: int, continuation: int, gene
 def after(positions: Sequence[Position], context: str, continuation: str) -> Sum:
     """The sum over the tokens of ``continuation``, of the prompt ``context + continuation`` that was sent as text."""
     start = _start([p.text for p in positions], [p.offset for p in positions], context, continuation)
+    if context and len(positions) == 1 and positions[0].logprob is None:
+        start = 1  # one token in all, whose text `prompt_logprobs` does not tell
     if start is None:
         whole = "".join(p.text for p in positions)
         raise _not_scored() if continuation not in whole and not _undecoded(whole) else Unreadable(
             "bad-split",
-            "the texts of the server's tokens do not add up to the prompt, so that context and continuation cannot be told "
-            "apart: name its tokenizer with -M tokenizer=",
+            "the server's tokens do not show where the continuation begins (one spans the join, or a character is cut over "
+            "several): name its tokenizer with -M tokenizer=",
         )  # fmt: skip
     if start == len(positions):
         raise Unreadable(
@@ -109,15 +111,13 @@ def summed(positions: Sequence[Position]) -> Sum:
 def _start(texts: Sequence[str], offsets: Sequence[int | None], context: str, continuation: str) -> int | None:
     """The first token of the continuation: from the end, by offsets, then from the beginning; ``None`` if none is sure.
 
-    A token that spans the join belongs to the context, as in the local rule (the context's own tokens are counted there).
+    A token that spans the join is none: how many tokens the context has by itself, only the tokenizer knows.
     """
     start, left = len(texts), len(continuation)
     while start and left > 0:
         start -= 1
         left -= len(texts[start])
-    if left <= 0 and (context + continuation).endswith("".join(texts[start:])):
-        if left < 0:
-            return start + 1
+    if left == 0 and "".join(texts[start:]) == continuation:
         while not continuation[:1].isascii() and start > 1 and not texts[start - 1]:
             start -= 1  # the first bytes of a character that the next token completes
         return start
@@ -137,7 +137,7 @@ def _by_offsets(texts: Sequence[str], offsets: Sequence[int | None], context: st
             if place >= shift and not _undecoded(text)
         )
         if true:
-            return next((i for i, place in enumerate(places) if place - shift >= len(context)), None)
+            return next((i for i, place in enumerate(places) if place - shift == len(context)), None)
     return None
 
 
