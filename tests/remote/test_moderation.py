@@ -177,6 +177,7 @@ def test_a_run_asks_the_usual_model_when_no_role_is_named(mock: MockServer, tmp_
     assert flagged.n == 10 and flagged.ci is not None and flagged.higher_is_better is False
     worst = next(s for s in run.summary() if s.metric == "moderation:harassment")
     assert worst.value is not None and worst.ci is not None
+    assert not any(s.metric == "moderation:sexual" for s in run.summary())  # the mock does not know it
     assert run.manifest["identity"]["roles"]["moderation"]["name"] == NAME
     assert mock.stats()["paths"] == {"/v1/moderations": 2}  # the probe, and all ten texts
 
