@@ -66,7 +66,7 @@ class CompletionsEndpoint:
             logprob=total.logprob,
             is_greedy=total.is_greedy if request.kind == "loglikelihood" else None,
             tokens=total.tokens,
-            prompt_tokens=usage.prompt,
+            prompt_tokens=None if usage.prompt is None else max(usage.prompt - total.tokens, 0),
             truncated=sum(cut.truncated for cut in self._cuts_of(request)),
         )
 
@@ -129,10 +129,10 @@ class CompletionsEndpoint:
         cuts = self._cuts_of(request)
         prompts = [[*cut.context, *cut.continuation] for cut in cuts]
         for cut in cuts:
+            if cut.problem == "empty-continuation":
+                raise ModelError("no tokens left to score: the continuation is empty, or merged into the context")
             if cut.problem:
-                raise ModelError(
-                    f"cannot be scored ({cut.problem}): the continuation is {len(cut.continuation)} tokens long"
-                )
+                raise ModelError(f"the continuation alone ({len(cut.continuation)} tokens) is longer than max_length")
         prompt: Json = text + request.continuation if self._tokens is None else prompts[0] if len(prompts) == 1 else prompts
         if not prompt:
             raise ModelError("cannot be scored: the text is empty")
