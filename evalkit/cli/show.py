@@ -35,7 +35,8 @@ def show(
     elif json:
         print_json(results_json(found))
     else:
-        say(f"{found.path} ({found.status})\n")
+        engine = found.manifest["model"].get("engine")
+        say(f"{found.path} ({found.status}{f', {engine} engine' if engine else ''})\n")
         print_results(found)
         say_usage(found)
 
