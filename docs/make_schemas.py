@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.cli.settings import Settings
+from evalkit.prices import Table
 from evalkit.tasks.schema import json_schema
 
 FOLDER = Path(__file__).resolve().parent / "schemas"
@@ -14,8 +15,12 @@ FOLDER = Path(__file__).resolve().parent / "schemas"
 
 def schemas() -> dict[str, dict[str, Any]]:
     """File name -> schema."""
-    run_file = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
-    return {"task.schema.json": json_schema(), "run-file.schema.json": {**run_file, "title": "evalkit run file"}}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {
+        "task.schema.json": json_schema(),
+        "run-file.schema.json": {**dialect, **Settings.model_json_schema(), "title": "evalkit run file"},
+        "prices.schema.json": {**dialect, **Table.model_json_schema(), "title": "evalkit price table"},
+    }
 
 
 def text(schema: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import ConfigError, nearest
 
@@ -45,7 +45,7 @@ class Price(BaseModel):
 class Entry(Price):
     """A price and whom it is for: patterns on ``provider/name`` and on the base URL; ``date`` is when it was true."""
 
-    model: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+    model: str | list[str]
     endpoint: str | None = None
     date: datetime.date | None = None
     source: str | None = None
@@ -105,7 +105,8 @@ def quote(model: str, endpoint: str | None, files: Sequence[Path | str] = ()) ->
 def _fits(entry: Entry, model: str, endpoint: str | None) -> bool:
     if entry.endpoint is not None and endpoint is not None and not fnmatchcase(endpoint, entry.endpoint):
         return False
-    return any(fnmatchcase(model, pattern) for pattern in entry.model)
+    patterns = [entry.model] if isinstance(entry.model, str) else entry.model
+    return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
 def _standing() -> list[tuple[Path, Table]]:

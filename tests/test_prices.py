@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from evalkit.errors import ConfigError
 from evalkit.prices import Price, Tokens, cost_of, load, parse_price, parse_roles, quote, shipped_table
@@ -51,6 +54,13 @@ def test_a_name_costs_what_it_does_where_it_is_served():
     assert quote("openai/gpt-4o-mini", "https://openrouter.ai/api/v1").price is None
 
 
+def test_the_shipped_table_fits_its_published_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((Path(__file__).parents[1] / "docs" / "schemas" / "prices.schema.json").read_text("utf-8"))
+    table = yaml.safe_load(shipped_table().read_text("utf-8"))
+    jsonschema.validate(json.loads(json.dumps(table, default=str)), schema)
+
+
 @pytest.mark.parametrize("name", ["gpt-5-pro", "gpt-4o-audio-preview", "gpt-4o-2024-05-13", "o3-pro", "gpt-5.4-pro"])
 def test_no_pattern_reaches_a_dearer_model(name):
     assert quote(f"openai/{name}", OPENAI).price is None
@@ -63,7 +73,7 @@ def test_the_shipped_table_says_when_and_where_each_price_was_read():
         assert entry.date is not None and entry.date <= datetime.date(2026, 11, 22)
         assert entry.source.startswith("https://")
         assert entry.cached <= entry.input <= entry.output
-        for name in entry.model:
+        for name in [entry.model] if isinstance(entry.model, str) else entry.model:
             assert quote(name.replace("*", "25-01-01"), OPENAI).price is not None
 
 

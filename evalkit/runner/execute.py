@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Protocol
 
 from evalkit.errors import Incomplete
-from evalkit.models.base import Model
+from evalkit.models.base import ConnectingModel, Model
 from evalkit.runner.answers import Answers
 from evalkit.runner.budget import Account
 from evalkit.runner.journal import Journal
@@ -144,6 +144,7 @@ def execute(
         requests, journal, retry_errors=retry_errors, counts=counts, account=account, answers=answers, stop=stop
     )
     sink = source.sink = _Sink(source, journal, counts, account, answers, observer, stop)
+    sink.drains = isinstance(model, ConnectingModel)
     begun = time.monotonic()
     try:
         model.run(source, sink, stop)
@@ -180,6 +181,9 @@ class _Sink:
         self._answers, self._observer, self._stop = answers, observer, stop
         self._failed_in_a_row = 0
         self.spent = False
+        #: A hosted model has taken no more than is on its way: what is paid for is waited for, however long that takes. A
+        #: local one takes requests by the thousand and must be told.
+        self.drains = False
 
     def __call__(self, response: Response) -> None:
         request = self._source.in_flight.pop(response.key, None)
@@ -197,7 +201,7 @@ class _Sink:
                 self._answers.put(response)
         else:
             self._failure(response.error)
-        if not self.spent and self._source.in_flight and self._account.reached() and not self._stop.is_set():
+        if not self.drains and self._source.in_flight and self._account.reached() and not self._stop.is_set():
             self.spent = True
             self._stop.set()
         if self._observer is not None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from evalkit.cache import ResponseCache, default_folder
 from evalkit.errors import ConfigError
 from evalkit.models.base import KeepingModel, Model
+from evalkit.models.callable import CallableModel
 from evalkit.runner.answers import Answers
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
@@ -260,7 +261,12 @@ def _ask_everything(
     watch = _Watch(progress, live)
 
     def ask(model: Model, requests: Iterable[Request], observer: Observer | None = None) -> Execution:
-        answers = None if cache is None else Answers(cache, model.name)
+        answers = None
+        if cache is not None and isinstance(model, CallableModel):
+            # its code tells an edited function, but not another value of what it refers to
+            progress.warning(f"answers of {model.name} are not cached: nothing tells when a Python callable has changed")
+        elif cache is not None:
+            answers = Answers(cache, model.name)
         return execute(
             model,
             requests,

@@ -133,6 +133,25 @@ def test_a_budget_stops_the_run_and_more_of_it_goes_on(limits: dict, answers: in
     assert done.manifest["counts"]["budget"] is None
 
 
+def test_what_is_on_its_way_to_a_server_is_waited_for() -> None:
+    class Far(Hosted):
+        told = False
+
+        def connect(self) -> None: ...
+
+        def run(self, source: Source, sink: Sink, stop: threading.Event) -> None:
+            while wave := source.take(self._connections):
+                for request in wave:
+                    self.told |= stop.is_set()
+                    self.asked.append(request.key)
+                    sink(self.answer(request))
+
+    model = Far(8)
+    run = go(model, max_tokens_total=1)
+    assert (run.status, len(model.asked), model.told) == ("incomplete", 8, False)
+    assert run.manifest["counts"]["answers"] == 8
+
+
 def test_a_budget_that_is_just_enough_is_enough() -> None:
     assert go(Hosted(), price=PRICE, max_tokens_total=ROWS * 120).status == "complete"
 
@@ -231,6 +250,15 @@ def test_failures_are_not_kept_in_the_cache(place: Path) -> None:
     model = Hosted()
     assert go(model, cache=True, new=True).manifest["counts"]["from_cache"] == 0
     assert len(model.asked) == ROWS
+
+
+def test_answers_of_python_callables_are_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    from evalkit.cli.progress import Lines
+
+    for said in "ab":
+        run = go(lambda prompt, said=said: said, cache=True, new=True, progress=Lines())
+        assert run.manifest["counts"]["from_cache"] == 0
+        assert "not cached" in capsys.readouterr().err
 
 
 def test_a_spoilt_cache_is_told_and_the_run_goes_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
