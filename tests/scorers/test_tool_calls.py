@@ -213,3 +213,15 @@ def test_a_task_of_tool_calls(tmp_path: Path) -> None:
     assert (summary.metric, summary.value, summary.n) == ("tool_calls", 0.5, 2)
     (again,) = api.rescore(run.path).summary()
     assert again.value == 0.5
+
+
+def test_the_example_of_the_docs_works(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text("utf-8").partition("## Tool calls")[2]
+    blocks = [block.partition("\n") for block in page.split("```")[1::2]]
+    found = {language: text for language, _, text in blocks}
+    (tmp_path / "weather_calls.yaml").write_text(found["yaml"])
+    (tmp_path / "rows.jsonl").write_text(found["json"])
+    for said, value in (("[weather(city='oslo')]", 1.0), ("[weather(city='Rome')]", 0.0)):
+        options = RunOptions(tasks=(str(tmp_path / "weather_calls.yaml"),), model=lambda prompt, said=said: said)
+        (summary,) = api.run(options=options, store=False).summary()
+        assert summary.value == value
