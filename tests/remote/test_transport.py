@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,3 +278,28 @@ def test_a_token_that_can_be_renewed_is(mock: MockServer) -> None:
 
     assert asyncio.run(main()).status == 200
     assert mock.stats()["outcomes"] == {"401": 1, "200": 1}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_certificates_are_checked(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.load_cert_chain(certificate, key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "localhost", 0, ssl=own)
+        port = server.sockets[0].getsockname()[1]
+        transport = HttpTransport(Connection(f"https://localhost:{port}/v1", key=CANARY), 2)
+        try:
+            await transport.send(CALL, 5.0)
+        finally:
+            await transport.close()
+            server.close()
+
+    with pytest.raises(TransportError, match=r"certificate is not accepted \(self-signed certificate\)"):
+        asyncio.run(main())

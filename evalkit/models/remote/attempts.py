@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import random
 import time
 from collections import deque
@@ -20,6 +22,10 @@ from evalkit.types import Failure
 #: A server from which nothing has come for so long, with so many attempts in between, is down.
 OUTAGE_S = 30.0
 OUTAGE_ATTEMPTS = 10
+#: A wait from which on (seconds) the user is told.
+TOLD_S = 10.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,20 @@ class Caller:
         Raises Halt while stopping, and Incomplete for what keeps every further request from being answered.
         """
         patience = self._patience
-        deadline = self._clock() + patience.timeout
+        deadline = math.inf
         attempt = 0
+        failure: Failure | None = None
         while True:
-            attempt += 1
             await self._admitted(call.tokens)
             started = self._clock()
+            if attempt == 0:
+                deadline = started + patience.timeout  # a pace that the user asked for is no fault of the server
+            elif failure is not None and started >= deadline:
+                self._leave()
+                return failure
+            attempt += 1
             try:
-                reply = await self._transport.send(call, min(patience.attempt_timeout, max(deadline - started, 0.001)))
+                reply = await self._transport.send(call, min(patience.attempt_timeout, deadline - started))
             except TransportError as error:
                 found: Answered | Verdict = broken(error)
             except ModelError as error:  # no token to be had any more
@@ -108,15 +120,16 @@ class Caller:
             if isinstance(found, Answered):
                 self._limits.succeeded(self._clock())
                 return found
-            failure = await self._weigh(found, started, attempt, deadline)
-            if failure is not None:
+            failure = await self._weigh(found, started, attempt)
+            wait = backoff(attempt, found.after, self._chance.random())
+            late = attempt > patience.max_retries or self._clock() + wait >= deadline
+            if not failure.retryable or found.action != "retry" or late:
                 return failure
+            await self._sleep(wait)
 
-    async def _weigh(self, found: Verdict, started: float, attempt: int, deadline: float) -> Failure | None:
-        """What follows from an attempt without an answer: a failure, or (None, after a wait) another attempt."""
+    async def _weigh(self, found: Verdict, started: float, attempt: int) -> Failure:
+        """The failure that an attempt without an answer is, if it is the last. Raises Incomplete where all will be."""
         now = self._clock()
-        if found.action == "final":
-            return Failure(found.kind, found.message, status=found.status, attempts=attempt)
         if found.action == "stop":
             raise Incomplete(f"the server answers no more: {found.message}")
         if found.action == "refused":
@@ -124,15 +137,13 @@ class Caller:
         if found.throttled:
             if found.after is not None and found.after > self._patience.timeout:
                 raise Incomplete(f"the server asks to wait for {found.after:.0f} s: {found.message}")
+            if found.after is not None and found.after >= TOLD_S and not self._limits.paused(now):
+                log.warning("waiting %.0f s, as the server asks: %s", found.after, found.message)
             self._limits.throttled(started, now, found.after)
-        else:
+        elif found.action == "retry":
             self._limits.troubled(now)
             self._watch(found, now)
-        wait = backoff(attempt, found.after, self._chance.random())
-        if attempt > self._patience.max_retries or now + wait >= deadline:
-            return Failure(found.kind, found.message, retryable=True, status=found.status, attempts=attempt)
-        await self._sleep(wait)
-        return None
+        return Failure(found.kind, found.message, found.action == "retry", found.status, attempt)
 
     def _read(self, reply: Reply, call: Call, attempt: int) -> Answered | Verdict:
         self._heard, self._unheard = self._clock(), 0
@@ -181,6 +192,8 @@ class Caller:
             return
         self._unheard += 1
         silent = now - self._heard
+        if self._unheard == OUTAGE_ATTEMPTS:
+            log.warning("the server does not answer: %s (trying for %.0f s)", found.message, enough)
         if self._unheard >= OUTAGE_ATTEMPTS and silent >= enough:
             raise Incomplete(f"the server is down: {found.message} (for {silent:.0f} s)")
 

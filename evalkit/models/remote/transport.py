@@ -80,7 +80,9 @@ class HttpTransport:
                 body = await self._body(response)
                 return Reply(response.status, response.headers, body, time.monotonic() - begun)
         except aiohttp.ConnectionTimeoutError as error:
-            raise TransportError("connection", f"no connection to {self._host} in {CONNECT_S:.0f} s") from error
+            raise TransportError(
+                "connection", f"no connection to {self._host} in {min(CONNECT_S, timeout):.0f} s"
+            ) from error
         except TimeoutError as error:
             raise TransportError("timeout", f"no whole reply from {self._host} in {timeout:.0f} s") from error
         except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
