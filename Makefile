@@ -41,7 +41,7 @@ bench: venv      ## speed against peers, printed as ratios (an hour or two on a 
 	$(BIN)/python benchmarks/overhead.py --lm-eval build/lm-eval-venv/bin/python
 
 bench-remote: venv ## remote models against peers on a mock API (ten minutes on a quiet machine)
-	$(BIN)/python benchmarks/remote.py
+	$(BIN)/python benchmarks/remote.py $(ARGS)
 
 schemas: venv    ## publish the JSON schemas of the file formats
 	$(BIN)/python docs/make_schemas.py

@@ -166,8 +166,8 @@ metric_list: [{metric: acc}, {metric: acc_norm}]
 """
 
 
-def test_a_multiple_choice_task_gives_the_local_run_s_numbers(folder, server, tmp_path):
-    names = [("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo"), ("Peru", "Lima"), ("Egypt", "Cairo")]
+def test_a_multiple_choice_task_gives_the_local_run_s_numbers(folder, server, local, tmp_path):
+    names = [("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo")]
     cities = [city for _, city in names]
     rows = [{"question": f"What is the capital of {c}?", "choices": cities, "answer": i} for i, (c, _) in enumerate(names)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -177,7 +177,7 @@ def test_a_multiple_choice_task_gives_the_local_run_s_numbers(folder, server, tm
     far = evalkit.run(
         task, "openai/smollm2", model_args={"base_url": server, "api": "completions", "tokenizer": str(folder)}, **given
     )
-    near = evalkit.run(task, f"hf/{folder}", model_args={"dtype": "float32"}, device="cpu", **given)
+    near = evalkit.run(task, local, **given)
     assert far.status == near.status == "complete"
     assert [(s.metric, s.value, s.n) for s in far.summary()] == [(s.metric, s.value, s.n) for s in near.summary()]
     for one, other in zip(far.records(), near.records(), strict=True):
