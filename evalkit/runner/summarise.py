@@ -28,7 +28,7 @@ def summarise(rows: Rows, facts: Facts, n_shot: int) -> list[Summary]:
     summaries = []
     for metric in rows.scorer.metrics:
         whole = _summary(rows, metric, rows.stats, rows.clusters, n_shot)
-        whole = replace(whole, chance=_chance(rows.chances))
+        whole = replace(whole, chance=_chance(rows.chances, metric))
         summaries.append(
             replace(
                 whole,
@@ -73,7 +73,7 @@ def _slices(rows: Rows, metric: MetricInfo, n_shot: int) -> Iterable[Summary]:
             at = inside.get(label, np.zeros(0, dtype=np.int64))
             clusters = None if rows.clusters is None else rows.clusters[at]
             part = _summary(rows, metric, rows.stats[at], clusters, n_shot)
-            part = replace(part, slice=f"{name}={label}", chance=_chance(rows.chances[at]))
+            part = replace(part, slice=f"{name}={label}", chance=_chance(rows.chances[at], metric))
             yield replace(
                 part,
                 errors=rows.error_slices[(name, label)],
@@ -82,9 +82,10 @@ def _slices(rows: Rows, metric: MetricInfo, n_shot: int) -> Iterable[Summary]:
             )
 
 
-def _chance(chances: Array) -> float | None:
-    """What guessing would get: the mean over the units, where it is known for all."""
-    return float(chances.mean()) if len(chances) and not np.isnan(chances).any() else None
+def _chance(chances: Array, metric: MetricInfo) -> float | None:
+    """What guessing would get: the mean over the units, where it is known for all. It is that of a headline metric."""
+    known = metric.headline and len(chances) and not np.isnan(chances).any()
+    return float(chances.mean()) if known else None
 
 
 def _standing(summary: Summary, metric: MetricInfo) -> tuple[str, ...]:
