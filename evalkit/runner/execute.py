@@ -154,10 +154,10 @@ def execute(
         journal.commit()
     if sink.spent:
         stop.clear()  # it was the budget that ended this, and the rest of the run may need no more of it
-        if source.in_flight:
-            counts.budget = account.reached()
-        else:
+        if not source.in_flight:
             source.take(1)  # tells whether there is anything left to ask
+    if counts.budget or (sink.spent and source.in_flight):
+        counts.budget = account.reached()  # with what was on its way
     counts.unanswered = len(source.in_flight)
     counts.stopped = stop.is_set()
     counts.seconds = time.monotonic() - begun
