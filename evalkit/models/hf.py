@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from evalkit.engine.base import Engine, build_engine
@@ -95,8 +95,13 @@ class HFModel:
     def fingerprint(self) -> str:
         think, bos = self._args["think_end_token"], self._args["add_bos_token"]
         window = [self._tokens.max_length, bos, self._tokens.prefix_id, think]
-        parts = [self._loaded.weights(), self._dtype(), tokenizer_digest(self._loaded.tokenizer), self._chat.digest, window]
+        parts = [self._loaded.weights(), self._dtype(), self._tokenizer_digest, self._chat.digest, window]
         return content_hash(["hf", *parts])
+
+    @cached_property
+    def _tokenizer_digest(self) -> str:
+        """Asked for by every task, and not free: it writes out the whole vocabulary."""
+        return tokenizer_digest(self._loaded.tokenizer)
 
     def describe(self) -> Mapping[str, Json]:
         import torch
