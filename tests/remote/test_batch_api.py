@@ -359,16 +359,25 @@ def test_a_batch_that_the_provider_refuses_is_one_line(bench: Bench) -> None:
     assert bench.left() == [] and not bench.server.ran
 
 
-def test_a_full_queue_is_waited_for_in_smaller_files(bench: Bench) -> None:
-    bench.server.token_limit = 2
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("parallel", [None, 1])
+def test_a_full_queue_is_waited_for_in_smaller_files(bench: Bench, at_once: bool, parallel: int | None) -> None:
+    """Some providers tell when the batch is started, others when they have looked at its file."""
+    bench.server.token_limit, bench.server.at_once = 2, at_once
+    bench.run(requests=5, parallel=parallel)
+    bench.check_complete()
+
+
+def test_a_queue_that_others_fill_is_waited_for(bench: Bench) -> None:
+    bench.server.token_limit, bench.server.at_once = 0, True
+    threading.Timer(0.3, lambda: setattr(bench.server, "token_limit", 1)).start()
     bench.run()
     bench.check_complete()
-    assert max(len(bench.server.ran), 0) == 7
 
 
 def test_a_request_that_never_fits_the_queue_is_a_failure(bench: Bench) -> None:
     bench.server.token_limit = 0
-    bench.run()
+    bench.run(patience=0.05)
     assert {(r.error.kind, r.error.retryable) for r in bench.journal.values() if r.error} == {("batch-limit", True)}
     assert len(bench.journal) == 7 and not bench.left()
 

@@ -110,6 +110,17 @@ def test_online_and_in_batches_the_run_is_the_same(server: BatchServer, tmp_path
     assert batched.manifest["model"]["batch_api"] is True
 
 
+def test_azure_names_the_deployment_and_a_path_of_its_own(server: BatchServer, tmp_path: Path) -> None:
+    """As its documentation has it: the resource's files and batches, ``/chat/completions``, and no metadata kept."""
+    server.polls, server.metadata = 0, False
+    way = {"azure_endpoint": server.url.removesuffix("/v1"), "api_version": "2025-04-01-preview", "api_key": KEY}
+    batch = {"azure_deployment": "mine", "batch_api": "true", "batch_poll": "1", "probe": "false"}
+    run = evalkit.run(tasks="arithmetic", model="azure/gpt-4o", limit=3, output_dir=tmp_path, model_args={**way, **batch})
+    assert run.status == "complete"
+    assert {batch["endpoint"] for batch in server.batches.values()} == {"/chat/completions"}
+    assert server.models == {"mine"}
+
+
 def test_a_listed_price_is_halved_and_a_given_one_is_not(server: BatchServer, tmp_path: Path) -> None:
     server.polls = 0
     table = tmp_path / "prices.yaml"

@@ -29,7 +29,7 @@ from evalkit.models.base import Sink, Source
 from evalkit.models.remote.base import Call, Endpoint
 from evalkit.models.remote.batch_ledger import Ledger, Submission
 from evalkit.models.remote.batch_lines import BATCH, response_of
-from evalkit.models.remote.files import Batch, BatchService, InputFile, Unreachable
+from evalkit.models.remote.files import TOKEN_LIMIT, Batch, BatchService, InputFile, QueueFull, Unreachable
 from evalkit.types import Failure, Request, RequestKind, Response
 
 T = TypeVar("T")
@@ -90,6 +90,8 @@ class BatchRunner:
         self._open: list[Submission] = []
         self._held: deque[tuple[str, Sequence[str]]] = deque()
         """Requests that the provider had no room for, by call path."""
+        self._full_since: float | None = None
+        """Since when the provider takes nothing, with nothing of this run in its queue."""
         self._sink: Sink = self._failed.append
         self._stop = threading.Event()
 
@@ -200,9 +202,9 @@ class BatchRunner:
             raise ModelError(f"this endpoint cannot answer {request.kind} requests")
         return endpoint.call(request)
 
-    def _submit(self, file: InputFile) -> None:
+    def _submit(self, file: InputFile, *, waits: bool = True) -> None:
         """Upload a file and start its batch, once there is room; each step is written down before the next."""
-        if self._limits.parallel is not None:
+        if waits and self._limits.parallel is not None:
             self._wait(self._limits.parallel - 1)
         self._check_stop()
         submission = self._ledger.begin(file.path, file.keys)
@@ -213,6 +215,10 @@ class BatchRunner:
         except ModelError:
             self._ledger.forget(submission)  # refused, so there is no batch
             raise
+        except QueueFull as full:
+            self._discard(submission)
+            self._hold(file.path, file.keys, str(full))
+            return
         submission = self._ledger.started(submission, batch.id)
         self._open.append(submission)
         self._tell(f"submitted {len(submission.keys):,} requests as {batch.id}; the answers can take up to a day")
@@ -254,7 +260,7 @@ class BatchRunner:
                     done = -1  # something moved
                 else:
                     log.info("%s: %s, %s of %s", batch.id, batch.status, batch.done, batch.total)
-            if len(self._open) > most:
+            if len(self._open) > most or self._held:
                 pause = min(self._limits.first, self._limits.poll) if done != seen else min(pause * 1.5, self._limits.poll)
                 seen = done
                 self._stop.wait(pause)
@@ -274,6 +280,7 @@ class BatchRunner:
             self._ledger.forget(submission)  # no line of it was run
             self._not_accepted(submission, batch)
             return
+        self._full_since = None
         for file in filter(None, (batch.output_file, batch.error_file)):
             self._patiently(partial(self._fetch, file))
         missing = {
@@ -310,15 +317,22 @@ class BatchRunner:
     def _not_accepted(self, submission: Submission, batch: Batch) -> None:
         """Too many tokens enqueued: later, in smaller files. Anything else would fail every time."""
         code, message = batch.errors[0] if batch.errors else ("", "no reason given")
-        if not any(code == "token_limit_exceeded" for code, _ in batch.errors):
+        if not any(code == TOKEN_LIMIT for code, _ in batch.errors):
             raise ModelError(f"the provider refused {batch.id}: {message} {f'({code})' if code else ''}".rstrip())
-        keys = [key for key in submission.keys if key in self._waiting]
-        if self._open:  # others of this run take the room
-            self._held.append((submission.path, keys))
-        elif len(keys) > 1:
+        self._hold(submission.path, [key for key in submission.keys if key in self._waiting], message)
+
+    def _hold(self, path: str, keys: Sequence[str], message: str) -> None:
+        """Keep requests for later; where no other batch of this run takes the room, in halves, for others' may."""
+        if self._open:
+            self._held.append((path, keys))
+            return
+        self._full_since = self._full_since or time.monotonic()
+        if len(keys) > 1:
             middle = len(keys) // 2
-            self._held.extendleft(((submission.path, keys[middle:]), (submission.path, keys[:middle])))
+            self._held.extendleft(((path, keys[middle:]), (path, keys[:middle])))
             self._tell(f"{message.rstrip('.')}: going on in files of {middle:,} requests")
+        elif time.monotonic() - self._full_since < self._limits.patience:
+            self._held.appendleft((path, keys))
         else:
             for key in keys:
                 del self._waiting[key]
@@ -331,7 +345,7 @@ class BatchRunner:
         try:
             for key in keys:
                 file.add(key, self._service.line(key, self._call(self._waiting[key])))
-            self._submit(file)
+            self._submit(file, waits=False)
         finally:
             file.close()
 

@@ -70,7 +70,7 @@ class BatchModel:
         if connection.azure is None:
             return BatchService(official_client(connection))
         whole = replace(connection, azure=replace(connection.azure, deployment=None))
-        return BatchService(official_client(whole), prefix="", model=connection.azure.deployment)
+        return BatchService(official_client(whole), bare={"/chat/completions"}, model=connection.azure.deployment)
 
 
 def in_batches(remote: RemoteModel, args: Mapping[str, Any]) -> RemoteModel | BatchModel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +32,14 @@ TOKEN = "evalkit"
 
 class Unreachable(Exception):
     """The provider did not answer, or answered 429 or 5xx, after the client's own retries."""
+
+
+class QueueFull(Exception):
+    """The provider holds as many tokens of ours as it takes; nothing was started."""
+
+
+#: The code under which providers say so: when a batch is started, or when they look at its file.
+TOKEN_LIMIT = "token_limit_exceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +86,32 @@ class InputFile:
 class BatchService:
     """What the batch runner asks of a provider. Blocking; used from one thread.
 
-    ``prefix`` stands before a call's path in an input file (``/v1``, as OpenAI wants it) and ``model`` in place of the
-    calls' own (Azure's deployment). ``window`` is the time within which the provider must have answered; OpenAI knows
-    ``24h`` only.
+    An input file names a call's path with ``/v1`` before it, but for the ``bare`` ones (Azure's chat), and ``model`` in
+    place of the calls' own (Azure's deployment). ``window`` is the time within which the provider must have answered;
+    OpenAI and Azure know ``24h`` only.
     """
 
     def __init__(
         self,
         client: OpenAI,
         *,
-        prefix: str = "/v1",
+        bare: Set[str] = frozenset(),
         model: str | None = None,
         window: str = "24h",
     ) -> None:
         self._client = client
-        self._prefix = prefix
+        self._bare = bare
         self._model = {} if model is None else {"model": model}
         self._window = window
         self.where = str(client.base_url).rstrip("/")
 
     def line(self, key: str, call: Call) -> bytes:
         """The line of an input file that makes ``call`` and is answered under ``key``."""
-        line = {"custom_id": key, "method": "POST", "url": self._prefix + call.path, "body": {**call.body, **self._model}}
+        line = {"custom_id": key, "method": "POST", "url": self._url(call.path), "body": {**call.body, **self._model}}
         return json.dumps(line, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+    def _url(self, path: str) -> str:
+        return path if path in self._bare else f"/v1{path}"
 
     def upload(self, path: Path, name: str) -> str:
         """Upload an input file under ``name``; its id."""
@@ -121,14 +132,14 @@ class BatchService:
     def create(self, file: str, path: str, token: str) -> Batch:
         """Start a batch. Sent once, never again by the client: a lost answer may hide a batch that was started.
 
-        Raises Unreachable where it is not known whether it was.
+        Raises Unreachable where it is not known whether it was, and QueueFull.
         """
         once: Any = self._client.with_options(max_retries=0)
         with self._errors("start a batch"):
             return _batch(
                 once.batches.create(
                     input_file_id=file,
-                    endpoint=self._prefix + path,
+                    endpoint=self._url(path),
                     completion_window=self._window,
                     metadata={TOKEN: token},
                 )
@@ -175,6 +186,8 @@ class BatchService:
             if not missing:
                 raise ModelError(f"cannot {doing}: {self.where} has no batch API (404); leave out batch_api") from error
         except openai.APIStatusError as error:
+            if TOKEN_LIMIT in f"{error.code} {error.body}":
+                raise QueueFull(self._said(error)) from error
             if error.status_code in (408, 409, 429) or error.status_code >= 500:
                 raise Unreachable(f"cannot {doing}: status {error.status_code}") from error
             raise ModelError(f"cannot {doing}: {self.where} answered {error.status_code}: {self._said(error)}") from None
@@ -194,7 +207,7 @@ def _batch(found: Any) -> Batch:
     problems = (errors.data or []) if errors else []
     return Batch(
         id=str(found.id),
-        status=str(found.status),
+        status={"canceled": "cancelled"}.get(str(found.status), str(found.status)),
         done=(counts.completed or 0) + (counts.failed or 0) if counts else 0,
         total=(counts.total or 0) if counts else 0,
         input_file=found.input_file_id,

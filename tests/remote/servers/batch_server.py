@@ -37,11 +37,13 @@ class BatchServer:
         self.ran: Counter[str] = Counter()
         """How often each custom id was run: what is paid for."""
         self.calls: list[str] = []
+        self.models: set[str] = set()
         self.status = "completed"
         self.spoil: dict[str, Any] = {}
         self.leave_out: set[str] = set()
         self.fail: list[tuple[str, str, int]] = []
         self.metadata = True
+        self.at_once = False
         self.answer: Callable[[Body], Body] = lambda body: mock_answers.chat(body, "chatcmpl-b", {})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -100,6 +102,9 @@ class BatchServer:
         return 200, self.files[identity][1] if content else self._file(identity)
 
     def _create(self, asked: Body) -> tuple[int, Body]:
+        size = self.files[asked["input_file_id"]][1].count(b"\n")
+        if self.at_once and self.token_limit is not None and size > self.token_limit:
+            return 400, {"error": {"code": "token_limit_exceeded", "message": "too many enqueued tokens"}}
         identity = f"batch_{len(self.batches) + 1}"
         batch = {
             "id": identity, "object": "batch", "endpoint": asked["endpoint"], "input_file_id": asked["input_file_id"],
@@ -134,6 +139,7 @@ class BatchServer:
         done, errors = [], []
         for number, line in enumerate(lines):
             assert line["url"] == batch["endpoint"] and line["method"] == "POST"
+            self.models.add(line["body"]["model"])
             if batch["end"] in ("expired", "cancelled") and number >= len(lines) // 2:
                 code = f"batch_{batch['end']}"
                 errors.append({"custom_id": line["custom_id"], "response": None, "error": {"code": code, "message": code}})
@@ -186,7 +192,7 @@ def _handler(server: BatchServer) -> type[BaseHTTPRequestHandler]:
         def serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             url = urlparse(self.path)
-            path = url.path.removeprefix("/v1")
+            path = url.path.removeprefix("/v1").removeprefix("/openai")
             with server.lock:
                 rule = next((r for r in server.fail if r[0] == self.command and re.fullmatch(r[1], path)), None)
                 if rule:
