@@ -90,6 +90,8 @@ def report(book: Book) -> str:
 
 def cell(book: Book, name: str, dtype: str) -> str:
     """One cell, as soon as it is measured."""
+    if not book.found(cell=name, dtype=dtype, kind="evalkit"):
+        return ""
     if name in GOALS:
         return "\n".join(f"  {key}: {value}" for key, value in zip(_HEAD, _line(book, WORKLOADS[name], dtype), strict=True))
     return "\n".join(_linear(book, dtype) if name.startswith("linear") else _first(book, dtype))
