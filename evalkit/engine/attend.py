@@ -7,10 +7,11 @@ Dao et al. 2022, and the cascade of Hydragen, Juravsky et al. 2024).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,9 @@ Ints = NDArray[np.int64]
 
 #: Scores at a time where they are written out: 2**25 float32 numbers are 128 MB.
 _SCORES = 2**25
+
+#: Up to so many queries a head, the CPU's fused kernel is slower in half precision than separate products.
+_FEW = 256
 
 
 @dataclass(slots=True)
@@ -67,10 +71,6 @@ class Pass:
         ]
 
     @property
-    def cells(self) -> Ints:
-        return (self.first + self.rows) * self.cache.capacity + self.own
-
-    @property
     def last(self) -> Ints:
         """Where each row's last token stands in ``ids``."""
         return np.cumsum(self.counts) - 1
@@ -92,10 +92,11 @@ class Pass:
             self._made[full] = make()
         return self._made[full]
 
-    def index(self, name: str, values: Ints, like: torch.Tensor, *key: Any) -> torch.Tensor:
+    def index(self, name: str, make: Callable[[], Ints], like: torch.Tensor, *key: Any) -> torch.Tensor:
+        """The numbers that ``make`` gives, on the device of ``like``."""
         import torch
 
-        made: torch.Tensor = self.once(name, like, lambda: torch.from_numpy(values).to(like.device), *key)
+        made: torch.Tensor = self.once(name, like, lambda: torch.from_numpy(make()).to(like.device), *key)
         return made
 
 
@@ -130,14 +131,15 @@ def attend(
         raise UnsupportedError("its attention has keys of its own")
     layer = len(now.windows)
     now.windows.append(sliding_window)
-    now.cache.write(layer, now.index("cells", now.cells, key), key[0].transpose(0, 1), value[0].transpose(0, 1))
+    cells = now.index("cells", lambda: now.cache.cells(now.first + now.rows, now.own, key.shape[1]), key, key.shape[1])
+    now.cache.write(layer, cells, key[0].transpose(0, 1), value[0].transpose(0, 1))
     _, heads, count, size = query.shape
     grouped = query[0].transpose(0, 1).reshape(count, key.shape[1], heads // key.shape[1], size)
     window = sliding_window if sliding_window is not None and now.positions.max() >= sliding_window else None
     how = _How(size**-0.5 if scaling is None else scaling, softcap, window, value.shape[-1] == size)
     out, logs = _own(now, layer, grouped, how)
     for part, (stem, tokens) in enumerate(now.parts):
-        where = None if tokens is None else now.index("part", tokens, query, part)
+        where = None if tokens is None else now.index("part", partial(np.asarray, tokens), query, part)
         out, logs = _shared(now, layer, part, stem, where, grouped, out, logs, how)
     return out.reshape(1, count, heads, -1), None
 
@@ -168,7 +170,7 @@ def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.T
     heads, groups, size = query.shape[1:]
     width = int(now.counts.max())
     if rows > 1:
-        padded = query.index_select(0, now.index("pad", _padding(now, width), query))
+        padded = query.index_select(0, now.index("pad", lambda: _padding(now, width), query))
     else:
         padded = query
     padded = padded.view(rows, width, heads, groups, size)
@@ -189,7 +191,7 @@ def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.T
     logs = logs.reshape(rows * width, heads, groups)
     if rows == 1:
         return out, logs
-    back = now.index("back", now.rows * width + now.own - now.done[now.rows], query)
+    back = now.index("back", lambda: now.rows * width + now.own - now.done[now.rows], query)
     return out.index_select(0, back), logs.index_select(0, back)
 
 
@@ -241,7 +243,7 @@ def _piece(
     """Attention (rows, heads, n, size) and its log-sums (rows, heads, n), both of some of the keys only."""
     import torch
 
-    if how.fused(query):
+    if how.fused(query) and (query.dtype == torch.float32 or query.shape[2] > _FEW):
         out, logs = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, attn_mask=mask, scale=how.scale
         )
@@ -250,13 +252,15 @@ def _piece(
     step = max(_SCORES // (rows * heads * key.shape[2]), 1)
     outs, sums = [], []
     for begin in range(0, length, step):
-        scores = (query[:, :, begin : begin + step] @ key.transpose(2, 3)).float() * how.scale
+        scores = (query[:, :, begin : begin + step] @ key.transpose(2, 3)).float().mul_(how.scale)
         if how.softcap is not None:
-            scores = torch.tanh(scores / how.softcap) * how.softcap
+            scores = scores.div_(how.softcap).tanh_().mul_(how.softcap)
         if mask is not None:
-            scores = scores + mask[:, :, begin : begin + step]
-        sums.append(torch.logsumexp(scores, dim=-1))
-        outs.append(torch.exp(scores - sums[-1].unsqueeze(-1)).to(value.dtype) @ value)
+            scores = scores.add_(mask[:, :, begin : begin + step])
+        most = scores.amax(dim=-1, keepdim=True)
+        total = scores.sub_(most).exp_().sum(dim=-1, keepdim=True)
+        outs.append(((scores.to(value.dtype) @ value).float() / total).to(value.dtype))
+        sums.append((total.log_() + most).squeeze(-1))
     return (outs[0], sums[0]) if len(outs) == 1 else (torch.cat(outs, dim=2), torch.cat(sums, dim=2))
 
 
@@ -274,7 +278,7 @@ def _single_mask(now: Pass, like: torch.Tensor, longest: int, window: int | None
     lengths = now.done + 1
     if window is None and int(lengths.min()) == longest:
         return None
-    ends = now.index("lengths", lengths, like).unsqueeze(1)
+    ends = now.index("lengths", lambda: lengths, like).unsqueeze(1)
     keys = torch.arange(longest, device=like.device).unsqueeze(0)
     sees = keys < ends
     if window is not None:
@@ -287,7 +291,7 @@ def _several_mask(now: Pass, like: torch.Tensor, width: int, window: int | None)
     import torch
 
     keys = torch.arange(now.longest, device=like.device)[None, None, :]
-    done = now.index("done", now.done, like)
+    done = now.index("done", lambda: now.done, like)
     at = torch.arange(width, device=like.device)[None, :, None] + done[:, None, None]
     sees = keys <= at
     if window is not None:

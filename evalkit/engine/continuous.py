@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from evalkit.engine.base import Engine, Generated, GenerateDone, GenerateJob, ou
 from evalkit.engine.decode import Decoder
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.memory import limits_for
+from evalkit.engine.packed import packed
 from evalkit.engine.plain import evaluating
 from evalkit.engine.sampling import Choice, Chooser, understood
 from evalkit.engine.slots import Slot, SlotLimits, Slots
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 #: By device: sequences at a time, and tokens of prompts in one pass.
 _SLOTS = {"cpu": 64, "gpu": 256}
 _CHUNK = {"cpu": 1024, "gpu": 8192}
+
+#: Answers from this many tokens on are worth some preparation.
+_LONG = 32
 
 #: Where so few tokens of one sequence do not fit, nothing does.
 _LEAST = 64
@@ -81,7 +86,9 @@ class ContinuousGenerator:
             except (ValueError, TypeError) as error:
                 done(index, Failure("bad-settings", str(error)))
         if choosers:
-            with evaluating(self._module):
+            # To reorder the weights costs about as much as 10 steps, so it must pay.
+            long = len(choosers) > 2 and max(jobs[index].max_tokens for index in choosers) >= _LONG
+            with evaluating(self._module), packed(self._module, self._device) if long else nullcontext():
                 self._run(jobs, choosers, done, stop)
         if rest and not stop.is_set():
             self._plain.generate([jobs[index] for index in rest], lambda at, result: done(rest[at], result), stop)

@@ -29,7 +29,7 @@ class UnsupportedError(Exception):
 
 @dataclass(slots=True)
 class Picked:
-    """What the output layer was asked for: ``hidden`` (n, size), a row for each pair of ``layout.where``."""
+    """What the output layer was asked for: ``hidden`` (m, size), a row for each token of ``layout.where``."""
 
     layout: Layout
     hidden: list[torch.Tensor] = field(default_factory=list)
@@ -68,10 +68,10 @@ class Head:
             if picked is None:
                 return args
             hidden = args[0] if args else None
-            if hidden is None or tuple(hidden.shape[:2]) != picked.layout.ids.shape:
+            if hidden is None or tuple(hidden.shape[:2]) != (1, len(picked.layout.ids)):
                 raise UnsupportedError("its output layer is not given (batch, length, size)")
             where = torch.from_numpy(picked.layout.where).to(hidden.device)
-            rows = hidden[where[:, 0], where[:, 1]]
+            rows = hidden[0, where]
             picked.hidden.append(rows)
             return ((hidden[:1, :1] if self.direct or not len(rows) else rows.unsqueeze(0)), *args[1:])
 

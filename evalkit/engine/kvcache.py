@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     import torch
+
+Ints = NDArray[np.int64]
 
 #: Capacities are multiples of this many tokens, and grow by at least a quarter.
 _BLOCK = 64
 
 
 class KVCache:
-    """Room for ``rows`` sequences of ``capacity`` tokens: a pair of tensors (rows, capacity, kv heads, size) a layer.
+    """Room for ``rows`` sequences of ``capacity`` tokens: a pair of tensors (rows, kv heads, capacity, size) a layer.
 
     Layers are numbered in the order in which they attend, and get their tensors, of zeros, when they first do. Memory that
     was never written must not be seen even with a weight of zero: it could hold infinities.
@@ -25,17 +30,21 @@ class KVCache:
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def write(self, layer: int, cells: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Store ``key`` and ``value`` (n, kv heads, size) at ``cells`` (n,), each row x capacity + position."""
+        """Store ``key`` and ``value`` (n, kv heads, size) at ``cells`` (n x kv heads,), as `cells` numbers them."""
         if layer == len(self._layers):
-            shape = (self.rows, self.capacity)
-            self._layers.append((key.new_zeros(*shape, *key.shape[1:]), value.new_zeros(*shape, *value.shape[1:])))
+            shape = (self.rows, key.shape[1], self.capacity)
+            self._layers.append((key.new_zeros(*shape, key.shape[2]), value.new_zeros(*shape, value.shape[2])))
         for kept, new in zip(self._layers[layer], (key, value), strict=True):
-            kept.view(-1, *kept.shape[2:]).index_copy_(0, cells, new)
+            kept.view(-1, kept.shape[3]).index_copy_(0, cells, new.reshape(-1, new.shape[2]))
+
+    def cells(self, rows: Ints, positions: Ints, heads: int) -> Ints:
+        """Where the tokens at ``positions`` of ``rows`` are stored, a number for each of the ``heads``."""
+        return ((rows[:, None] * heads + np.arange(heads)) * self.capacity + positions[:, None]).reshape(-1)
 
     def read(self, layer: int, first: int, last: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values (rows, kv heads, tokens, size) of the rows ``first`` to ``last``: views, nothing is copied."""
         key, value = self._layers[layer]
-        return key[first:last, start:stop].transpose(1, 2), value[first:last, start:stop].transpose(1, 2)
+        return key[first:last, :, start:stop], value[first:last, :, start:stop]
 
     def ensure(self, capacity: int) -> None:
         """Make room for ``capacity`` tokens a sequence, keeping what is there."""
@@ -46,8 +55,8 @@ class KVCache:
             self._layers[at] = (self._larger(key), self._larger(value))
 
     def _larger(self, kept: torch.Tensor) -> torch.Tensor:
-        made = kept.new_zeros(self.rows, self.capacity, *kept.shape[2:])
-        made[:, : kept.shape[1]] = kept
+        made = kept.new_zeros(*kept.shape[:2], self.capacity, kept.shape[3])
+        made[:, :, : kept.shape[2]] = kept
         return made
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
@@ -55,7 +64,7 @@ class KVCache:
         for pair in self._layers:
             for kept in pair:
                 for source, target in zip(sources, targets, strict=True):
-                    kept[target, :length] = kept[source, :length]
+                    kept[target, :, :length] = kept[source, :, :length]
 
 
 @dataclass(eq=False, slots=True)

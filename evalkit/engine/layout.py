@@ -14,16 +14,20 @@ from evalkit.engine.plan import Ints, Segment, Step, Trie
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One forward pass over ``ids`` (rows, width), padded on the right.
+    """One forward pass over ``ids`` (n,): the tokens of all its texts side by side, none of them padding.
 
-    ``depth`` (rows, width) is each token's position in its text; ``sees`` (rows, width, width) whether query i sees key j
-    of the same row, padding seeing only itself. ``where`` (n, 2) are the (row, column) pairs whose predictions are scored;
-    scored token k has the id ``targets[k]``, is predicted at ``where[sources[k]]`` and belongs to job ``jobs[k]``.
+    ``depth`` (n,) are their positions in their text. To attend they stand in ``cells`` (bins, width), which hold the index
+    of a token each (padding that of some token, seeing only itself); ``back`` (n,) is each token's place there, counted row
+    by row. ``sees`` (bins, width, width) says which cells of its row a cell attends to, beside the ``start`` kept tokens.
+    ``where`` (m,) are the tokens whose predictions are scored; scored token k has the id ``targets[k]``, is predicted at
+    ``where[sources[k]]`` and belongs to job ``jobs[k]``.
     """
 
     start: int
     ids: Ints
     depth: Ints
+    cells: Ints
+    back: Ints
     sees: NDArray[np.bool_]
     where: Ints
     sources: Ints
@@ -34,30 +38,29 @@ class Layout:
 def lay_out(step: Step, trie: Trie, jobs: Sequence[ScoreJob]) -> Layout:
     """The arrays of ``step``."""
     width = max(sum(segment.size for segment in bin) for bin in step.bins)
-    shape = (len(step.bins), width)
-    ids = np.zeros(shape, dtype=np.int64)
-    depth = np.full(shape, step.start, dtype=np.int64)
-    sees = np.zeros((*shape, width), dtype=np.bool_)
+    count = sum(segment.size for bin in step.bins for segment in bin)
+    ids, depth, back = (np.zeros(count, dtype=np.int64) for _ in range(3))
+    cells = np.zeros((len(step.bins), width), dtype=np.int64)
+    sees = np.zeros((len(step.bins), width, width), dtype=np.bool_)
     sees[:, np.arange(width), np.arange(width)] = True
     sources: list[Ints] = []
     targets: list[Ints] = []
     owners: list[Ints] = []
+    begin = 0
     for row, bin in enumerate(step.bins):
         column = 0
         for segment in bin:
-            inside = slice(column, column + segment.size)
-            area = (ids[row, inside], depth[row, inside], sees[row, inside, inside])
-            for index, path in _fill(segment, trie, *area):
+            inside, here = slice(column, column + segment.size), slice(begin, begin + segment.size)
+            for index, path in _fill(segment, trie, ids[here], depth[here], sees[row, inside, inside]):
                 for job in trie.jobs[index]:
-                    _mark(segment, path + (row * width + column), jobs[job], job, sources, targets, owners)
-            column += segment.size
-    flat = np.concatenate([*sources, np.zeros(0, dtype=np.int64)])
-    cells, back = np.unique(flat, return_inverse=True)
-    where = np.stack([cells // width, cells % width], axis=1)
+                    _mark(segment, path + begin, jobs[job], job, sources, targets, owners)
+            cells[row, inside] = np.arange(here.start, here.stop)
+            back[here] = np.arange(row * width + inside.start, row * width + inside.stop)
+            column, begin = inside.stop, here.stop
     nothing = np.zeros(0, dtype=np.int64)
-    return Layout(
-        step.start, ids, depth, sees, where, back, np.concatenate([*targets, nothing]), np.concatenate([*owners, nothing])
-    )
+    where, at = np.unique(np.concatenate([*sources, nothing]), return_inverse=True)
+    wanted, by = np.concatenate([*targets, nothing]), np.concatenate([*owners, nothing])
+    return Layout(step.start, ids, depth, cells, back, sees, where, at, wanted, by)
 
 
 def _fill(segment: Segment, trie: Trie, ids: Ints, depth: Ints, sees: NDArray[np.bool_]) -> list[tuple[int, Ints]]:
@@ -87,18 +90,18 @@ def _fill(segment: Segment, trie: Trie, ids: Ints, depth: Ints, sees: NDArray[np
 
 def _mark(
     segment: Segment,
-    cells: Ints,
+    tokens: Ints,
     job: ScoreJob,
     index: int,
     sources: list[Ints],
     targets: list[Ints],
     owners: list[Ints],
 ) -> None:
-    """Note the scored tokens of ``job`` that are predicted at ``cells``, its row's tokens from the segment's start on."""
+    """Note the scored tokens of ``job`` that are predicted at ``tokens``, those of its row from the segment's start on."""
     first = len(job.context) - 1  # the position that predicts the continuation's first token
     begin = max(first, segment.start)
-    end = min(len(job.context) + len(job.continuation) - 1, segment.start + len(cells))
+    end = min(len(job.context) + len(job.continuation) - 1, segment.start + len(tokens))
     if begin < end:
-        sources.append(cells[begin - segment.start : end - segment.start])
+        sources.append(tokens[begin - segment.start : end - segment.start])
         targets.append(np.asarray(job.continuation[begin - first : end - first], dtype=np.int64))
         owners.append(np.full(end - begin, index, dtype=np.int64))

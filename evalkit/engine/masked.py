@@ -44,7 +44,7 @@ class MaskedForward:
         cache = DynamicCache()
         for layer, (key, value) in enumerate(kept if start else ()):
             cache.update(key[:, :, :start], value[:, :, :start], layer)
-        ids, depth = torch.from_numpy(layout.ids).to(device), torch.from_numpy(layout.depth).to(device)
+        ids, depth = (torch.from_numpy(array).to(device).unsqueeze(0) for array in (layout.ids, layout.depth))
         sees = torch.from_numpy(layout.sees).to(device)
         sees = torch.cat([sees.new_ones(1, sees.shape[1], start), sees], dim=2).unsqueeze(1)
         dtype = next(self._module.parameters()).dtype

@@ -26,12 +26,15 @@ _WIDE = 16
 #: Bins that are tried before a new one is opened: more fill them no better, and take longer.
 _OPEN = 64
 
+#: Segments share bins up to this width: below it, comparing all tokens of a bin with all others costs next to nothing.
+_BIN = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All in tokens: of one forward pass, of one row of it, and of the work that starting a pass costs.
+    """All in tokens: of one forward pass, of one bin of it, and of the work that starting a pass costs.
 
-    ``rows`` caps the rows of a pass. ``flat``: a pass is always one row.
+    ``rows`` caps the bins of a pass. ``flat``: a pass is always one bin.
     """
 
     tokens: int
@@ -59,8 +62,8 @@ class Segment:
 class Step:
     """One forward pass after the first ``start`` tokens of its rows, whose keys and values are at hand.
 
-    Each bin's segments stand side by side in one row of the batch. ``keep``: the one segment's keys and values are to be
-    kept behind those ``start`` tokens.
+    The tokens of a bin's segments are compared with each other, and only as their texts say. ``keep``: the one segment's
+    keys and values are to be kept behind those ``start`` tokens.
     """
 
     start: int
@@ -178,27 +181,28 @@ def _narrow(trie: Trie, first: int, last: int, start: int, limits: Limits) -> li
 
 
 def _packed(segments: list[Segment], limits: Limits) -> Iterator[Step]:
-    """Steps of about equally full bins: segments by size, each into the first bin with room (first fit, decreasing)."""
-    bins: list[list[Segment]] = []
-    room: list[int] = []
-    width = limits.tokens if limits.flat else limits.width
-    for segment in sorted(segments, key=lambda segment: -segment.size):
-        at = next((at for at in range(max(len(bins) - _OPEN, 0), len(bins)) if room[at] >= segment.size), None)
-        if at is None:
-            bins.append([])
-            room.append(max(width - segment.size, 0))
-            bins[-1].append(segment)
-        else:
-            bins[at].append(segment)
-            room[at] -= segment.size
-    order = sorted(bins, key=lambda bin: -sum(segment.size for segment in bin))
+    """Steps of segments of about the same size, longest first; short ones share a bin (first fit)."""
+    order = sorted(segments, key=lambda segment: -segment.size)
     at = 0
     while at < len(order):
-        longest = sum(segment.size for segment in order[at])
-        rows = 1 if limits.flat else min(max(limits.tokens // longest, 1), limits.rows or len(order))
-        some = order[at : at + rows]
-        yield Step(some[0][0].start, tuple(tuple(bin) for bin in some))
-        at += rows
+        wide = limits.tokens if limits.flat else max(order[at].size, _BIN)
+        most = 1 if limits.flat else limits.rows or len(order)
+        bins: list[list[Segment]] = []
+        room: list[int] = []
+        left = limits.tokens
+        while at < len(order) and (order[at].size <= left or not bins):
+            size = order[at].size
+            bin = next((bin for bin in range(max(len(bins) - _OPEN, 0), len(bins)) if room[bin] >= size), len(bins))
+            if bin == most:
+                break
+            if bin == len(bins):
+                bins.append([])
+                room.append(wide)
+            bins[bin].append(order[at])
+            room[bin] -= size
+            left -= size
+            at += 1
+        yield Step(bins[0][0].start, tuple(tuple(bin) for bin in bins))
 
 
 def _common(one: Ints, other: Ints) -> int:

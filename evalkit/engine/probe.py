@@ -100,13 +100,13 @@ def _sealed(
     config = getattr(module.config, "text_config", None) or module.config
     if not _full(module) and any(getattr(config, name, None) for name in _EXPERTS):
         return
-    row, column = layout.where[-1]
-    seen = np.zeros(layout.ids.shape, dtype=np.bool_)
-    seen[row] = layout.sees[row, column]
+    width = layout.cells.shape[1]
+    row, column = divmod(int(layout.back[layout.where[-1]]), width)
+    seen = np.zeros(len(layout.ids), dtype=np.bool_)
+    seen[layout.cells[row, layout.sees[row, column]]] = True
     others = np.where(seen, layout.ids, (layout.ids + 1) % int(config.vocab_size))
     changed, _, _ = forward_layout(forward, head, replace(layout, ids=others), device, kept, keep=False)
-    cells = layout.where[layout.sources]
-    off = np.abs(changed - logprobs)[seen[cells[:, 0], cells[:, 1]]].max()
+    off = np.abs(changed - logprobs)[seen[layout.where[layout.sources]]].max()
     if not off <= _LEAK:
         raise UnsupportedError(f"a self-check found log-probabilities that changed by {off:.2g} with the texts beside them")
 
@@ -127,4 +127,3 @@ def _compare(module: Any, truth: list[float], got: list[float], jobs: Sequence[S
     effect = np.abs(np.array(truth) - np.array(blind))
     if not off.mean() <= _SHARE * effect.mean():
         raise UnsupportedError(f"a self-check found log-probabilities {off.mean():.2g} apart on average")
-

@@ -1,19 +1,22 @@
 """Forward passes over token trees: a custom attention in which each token sees its own text only.
 
-Works for models whose attention goes through transformers' `AttentionInterface`. All rows of a batch see the kept beginning
-in one product without a mask; what follows it is seen through the layout's mask, and the two are merged by their log-sums
-(as in FlashAttention, Dao et al. 2022).
+Works for models whose attention goes through transformers' `AttentionInterface`. All tokens stand in one row without
+padding, and only to attend are they sorted into bins. All see the kept beginning in one product without a mask; what follows
+it is seen through the layout's mask, and the two are merged by their log-sums (as in FlashAttention, Dao et al. 2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.layout import Layout
+from evalkit.engine.plan import Ints
 from evalkit.engine.streams import Kept
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class TreeForward:
         import torch
 
         now = _Pass(layout, device, [(k[:, :, : layout.start], v[:, :, : layout.start]) for k, v in kept], keep)
-        ids, depth = torch.from_numpy(layout.ids).to(device), torch.from_numpy(layout.depth).to(device)
+        ids, depth = (torch.from_numpy(array).to(device).unsqueeze(0) for array in (layout.ids, layout.depth))
         with _within(now):
             output = self._module(input_ids=ids, position_ids=depth, use_cache=False)
         _agree(getattr(self._module, "config", None), now.windows)
@@ -63,16 +66,18 @@ class _Pass:
         self.grown: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.windows: list[int | None] = []
         self.deepest = int(layout.depth.max())
+        self.bins, self.width = layout.cells.shape
+        self._layout = layout
         self._sees = torch.from_numpy(layout.sees).to(device)
-        self._depth = torch.from_numpy(layout.depth).to(device)
-        self._masks: dict[Any, torch.Tensor] = {}
+        self._depth = torch.from_numpy(layout.depth[layout.cells]).to(device)
+        self._made: dict[Any, torch.Tensor] = {}
 
     def mask(self, like: torch.Tensor, groups: int, window: int | None, *, whole: bool) -> torch.Tensor:
-        """Additive, (rows, 1, groups x width, keys); ``whole``: the kept beginning's keys come first."""
+        """Additive, (bins, 1, groups x width, keys); ``whole``: the kept beginning's keys come first."""
         import torch
 
-        key = (like.dtype, like.device, groups, window, whole)
-        if key not in self._masks:
+        key = ("mask", like.dtype, like.device, groups, window, whole)
+        if key not in self._made:
             sees, depth = self._sees, self._depth
             keys = depth
             if whole and self.start:
@@ -83,8 +88,49 @@ class _Pass:
                 sees = sees & (depth[:, :, None] - keys[:, None, :] < window)
             bias = torch.zeros(sees.shape, dtype=like.dtype, device=depth.device)
             bias.masked_fill_(~sees, torch.finfo(like.dtype).min)
-            self._masks[key] = bias.repeat(1, groups, 1).unsqueeze(1).to(like.device)
-        return self._masks[key]
+            self._made[key] = bias.repeat(1, groups, 1).unsqueeze(1).to(like.device)
+        return self._made[key]
+
+    def to_bins(self, tensor: torch.Tensor, groups: int) -> torch.Tensor:
+        """(1, heads, n, size) as (bins, heads / groups, groups x width, size): ``groups`` heads one after the other."""
+        _, heads, count, size = tensor.shape
+        inside = tensor[0].transpose(0, 1)
+        by_token = inside.is_contiguous()
+
+        def index() -> Ints:
+            head = np.arange(heads)[None, :, None]
+            cells = self._layout.cells[:, None, :]
+            place: Ints = cells * heads + head if by_token else head * count + cells
+            return place
+
+        flat = inside.reshape(-1, size) if by_token else tensor[0].reshape(-1, size)
+        picked = flat.index_select(0, self._index(("to", heads, by_token), index, tensor.device))
+        return picked.view(self.bins, heads // groups, groups * self.width, size)
+
+    def to_tokens(self, tensor: torch.Tensor, groups: int) -> torch.Tensor:
+        """The way back, as (n, heads, size)."""
+        _, few, length, size = tensor.shape
+        heads, inside = few * groups, tensor.transpose(1, 2)
+        by_cell = few > 1 and inside.is_contiguous()
+
+        def index() -> Ints:
+            head = np.arange(heads)[None, :]
+            row, column = (part[:, None] for part in np.divmod(self._layout.back, self.width))
+            place: Ints = (row * heads + head) * self.width + column
+            if by_cell:
+                place = (row * length + head % groups * self.width + column) * few + head // groups
+            return place
+
+        flat = (inside if by_cell else tensor).reshape(-1, size)
+        picked = flat.index_select(0, self._index(("from", heads, groups, by_cell), index, tensor.device))
+        return picked.view(-1, heads, size)
+
+    def _index(self, key: tuple[Any, ...], make: Callable[[], Ints], device: Any) -> torch.Tensor:
+        import torch
+
+        if (*key, device) not in self._made:
+            self._made[*key, device] = torch.from_numpy(make().ravel()).to(device)
+        return self._made[*key, device]
 
 
 _PASS: ContextVar[_Pass] = ContextVar("evalkit_tree_pass")
@@ -101,7 +147,7 @@ def _attend(
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention function: query (rows, heads, width, size), key and value with fewer heads or as many."""
+    """The attention function: query (1, heads, n, size), key and value with fewer heads or as many."""
     import torch
 
     now = _PASS.get()
@@ -112,29 +158,28 @@ def _attend(
     kept = now.kept[layer] if now.kept else None
     if now.keep:
         now.grown.append((key, value) if kept is None else (torch.cat([kept[0], key], 2), torch.cat([kept[1], value], 2)))
-    rows, heads, width, size = query.shape
-    if not _folds(query):
-        groups = heads // key.shape[1]
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        kept = kept and (kept[0].repeat_interleave(groups, dim=1), kept[1].repeat_interleave(groups, dim=1))
+    count, heads, size = query.shape[2], query.shape[1], query.shape[3]
     groups = heads // key.shape[1]
+    folds = groups if _folds(query) else 1
     scale = size**-0.5 if scaling is None else scaling
     window = sliding_window if sliding_window is not None and now.deepest >= sliding_window else None
-    folded = query.reshape(rows, key.shape[1], groups * width, size)
-    mergeable = window is None and softcap is None and _folds(query) and value.shape[-1] == size
-    if kept is not None and mergeable:
-        out = _merged(folded, key, value, kept, now.mask(query, groups, None, whole=False), scale)
+    own = now.to_bins(query, folds), now.to_bins(key, 1), now.to_bins(value, 1)
+    if kept is not None and window is None and softcap is None and _folds(query) and value.shape[-1] == size:
+        together = query.reshape(1, key.shape[1], folds * count, size)
+        return _merged(now, together, own, kept, scale, folds).view(1, count, heads, size), None
+    query, key, value = own
+    if kept is not None:
+        key = torch.cat([kept[0].expand(now.bins, -1, -1, -1), key], dim=2)
+        value = torch.cat([kept[1].expand(now.bins, -1, -1, -1), value], dim=2)
+    if folds != groups:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    mask = now.mask(query, folds, window, whole=True)
+    if softcap is None:
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     else:
-        if kept is not None:
-            key = torch.cat([kept[0].expand(rows, -1, -1, -1), key], dim=2)
-            value = torch.cat([kept[1].expand(rows, -1, -1, -1), value], dim=2)
-        mask = now.mask(query, groups, window, whole=True)
-        if softcap is None:
-            out = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
-        else:
-            scores = torch.tanh(folded @ key.transpose(2, 3) * scale / softcap) * softcap + mask
-            out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value
-    return out.reshape(rows, heads, width, -1).transpose(1, 2).contiguous(), None
+        scores = torch.tanh(query @ key.transpose(2, 3) * scale / softcap) * softcap + mask
+        out = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value
+    return now.to_tokens(out, folds).unsqueeze(0), None
 
 
 def _folds(query: torch.Tensor) -> bool:
@@ -143,25 +188,28 @@ def _folds(query: torch.Tensor) -> bool:
 
 
 def _merged(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    now: _Pass,
+    together: torch.Tensor,
+    own: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     kept: tuple[torch.Tensor, torch.Tensor],
-    mask: torch.Tensor,
     scale: float,
+    groups: int,
 ) -> torch.Tensor:
-    """Attention to the kept keys (one row for all) and, masked, to each row's own."""
+    """Attention of all tokens ``together`` to the kept keys, and in their bins to their own.
+
+    The result is (n, heads / groups, groups, size).
+    """
     import torch
 
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    rows, heads, length, size = query.shape
-    together = query.transpose(0, 1).reshape(1, heads, rows * length, size)
     before, before_sum = flash(together, kept[0], kept[1], scale=scale)
-    before = before.reshape(heads, rows, length, size).transpose(0, 1)
-    before_sum = before_sum.reshape(heads, rows, length).transpose(0, 1)
-    own, own_sum = flash(query, key, value, attn_mask=mask, scale=scale)
-    share = torch.sigmoid(before_sum - own_sum).unsqueeze(-1).to(own.dtype)
-    return torch.lerp(own, before, share)
+    inside, inside_sum = flash(*own, attn_mask=now.mask(own[0], groups, None, whole=False), scale=scale)
+    count, few = together.shape[2] // groups, together.shape[1]
+    before = before[0].unflatten(1, (groups, count)).permute(2, 0, 1, 3)
+    before_sum = before_sum[0].unflatten(1, (groups, count)).permute(2, 0, 1)
+    out = now.to_tokens(inside, groups).view(count, few, groups, -1)
+    out_sum = now.to_tokens(inside_sum.unsqueeze(-1), groups).view(count, few, groups)
+    return out.lerp_(before, torch.sigmoid(before_sum - out_sum).unsqueeze(-1).to(out.dtype))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def scored(module, hidden, sources, targets):
     head = Head(module)
     head.direct = True
     nothing = np.zeros((0, 2), dtype=np.int64)
-    layout = Layout(0, nothing, nothing, nothing.astype(bool), nothing, sources, targets, sources)
+    layout = Layout(0, nothing, nothing, nothing, nothing, nothing.astype(bool), nothing, sources, targets, sources)
     with torch.no_grad():
         return head.score(Picked(layout, [hidden]), None, layout)
 

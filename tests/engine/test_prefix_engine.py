@@ -182,18 +182,20 @@ def test_the_model_is_as_before_afterwards():
     assert torch.isfinite(module(torch.tensor([[1, 2, 3]])).logits).all()
 
 
-def test_a_batch_size_caps_the_rows_of_a_pass():
-    rows = []
-    handle = model("llama").model.embed_tokens.register_forward_pre_hook(lambda _, args: rows.append(args[0].shape[0]))
-    try:
-        jobs = some_jobs()
-        engine = prefix("llama", batch_size=2, limits=Limits(200, 16, 0))
-        assert engine.shares
-        rows.clear()
-        got = scores(engine, jobs)
-    finally:
-        handle.remove()
-    assert max(rows) == 2
+def test_a_batch_size_caps_the_bins_of_a_pass(monkeypatch):
+    import evalkit.engine.prefix as module
+
+    bins = []
+    laid = module.lay_out
+
+    def lay_out(step, trie, jobs):
+        bins.append(len(step.bins))
+        return laid(step, trie, jobs)
+
+    monkeypatch.setattr(module, "lay_out", lay_out)
+    jobs = some_jobs()
+    got = scores(prefix("llama", batch_size=2, limits=Limits(200, 16, 0)), jobs)
+    assert max(bins) == 2
     same(got, scores(plain("llama"), jobs))
 
 
