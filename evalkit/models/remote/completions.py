@@ -10,7 +10,7 @@ from evalkit.errors import ModelError
 from evalkit.models.callable import cut_at
 from evalkit.models.remote.base import Call
 from evalkit.models.remote.dialect import Dialect, about
-from evalkit.models.remote.echo import Position, Sum, after, counted, positions_of, summed
+from evalkit.models.remote.echo import Sum, after, counted, echoed, whole
 from evalkit.models.remote.params import MAX_STOPS, max_tokens_of, sampling, seed_of, stops_of
 from evalkit.models.remote.wire import (
     Answer,
@@ -148,21 +148,20 @@ class CompletionsEndpoint:
             choice = choices_of(body, 1)[0]
             if isinstance(choice, Unreadable):
                 raise choice
-            positions = positions_of(choice)
-            generated = 0 if "prompt_logprobs" in choice else self._dialect.scored_max_tokens
-            count = len(positions) - generated
-            if usage.prompt is not None and usage.prompt <= len(positions):
+            given = echoed(choice)
+            count = len(given) - (0 if "prompt_logprobs" in choice else self._dialect.scored_max_tokens)
+            if usage.prompt is not None and usage.prompt <= len(given):
                 count = usage.prompt  # a generation that ended at once has no token of its own
             if request.kind == "loglikelihood_rolling":
-                return summed(positions[_beginning(positions[:count], request) : count])
-            return after(positions[:count], *moved(text_of(request), request.continuation))
+                return whole(given, count, text_of(request) + request.continuation)
+            return after(given, count, *moved(text_of(request), request.continuation))
         cuts = self._cuts_of(request)
         parts = []
         for cut, choice in zip(cuts, choices_of(body, len(cuts)), strict=True):
             if isinstance(choice, Unreadable):
                 raise choice
-            positions = positions_of(choice, [*cut.context, *cut.continuation])
-            parts.append(counted(positions, len(cut.context), len(cut.continuation), self._dialect.scored_max_tokens))
+            given = echoed(choice, [*cut.context, *cut.continuation])
+            parts.append(counted(given, len(cut.context), len(cut.continuation), self._dialect.scored_max_tokens))
         return Sum(sum(p.logprob for p in parts), all(p.is_greedy for p in parts), sum(p.tokens for p in parts))
 
     def _cuts_of(self, request: Request) -> Sequence[Cut]:
@@ -190,11 +189,3 @@ def moved(context: str, continuation: str) -> tuple[str, str]:
     """Context and continuation with the context's trailing blanks moved over, as the local adapter cuts them."""
     stripped = context.rstrip()
     return stripped, context[len(stripped) :] + continuation
-
-
-def _beginning(positions: Sequence[Position], request: Request) -> int:
-    """How many tokens the server put before a rolling text: one without a log-probability, or none."""
-    if not positions or positions[0].logprob is not None:
-        return 0
-    text, first = text_of(request) + request.continuation, positions[0].text
-    return int("".join(p.text for p in positions[1:]) == text or (first != "" and not text.startswith(first)))

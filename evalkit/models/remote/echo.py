@@ -8,7 +8,7 @@ texts of the tokens must add up to the prompt, or the split is refused: a wrong 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,20 @@ _UNDECODED = "\ufffd"  # what stands for the bytes of a character that is cut ov
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """A token of a prompt: its text, its log-probability and that of the likeliest token in its place."""
+class Echoed:
+    """A prompt's tokens as the server scored them, and after them those it generated, where it gives them too.
 
-    text: str
-    logprob: Any
-    best: Any
-    offset: int | None = None
+    ``logprob`` and ``best`` give a position's log-probability and that of the likeliest token in its place; only those
+    that are summed are ever read.
+    """
+
+    texts: Sequence[str]
+    logprob: Callable[[int], Any]
+    best: Callable[[int], float | None]
+    offsets: Sequence[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,79 +43,91 @@ class Sum:
     tokens: int
 
 
-def positions_of(choice: Mapping[str, Any], ids: Sequence[int] | None = None) -> list[Position]:
-    """The prompt's tokens as the server scored them, and after them those it generated, where it gives them too.
+def echoed(choice: Mapping[str, Any], ids: Sequence[int] | None = None) -> Echoed:
+    """A choice's scores, of a prompt that was sent as ``ids`` (or as text).
 
     Raises Unreadable: ``no-logprobs`` where prompts are not scored, ``bad-reply`` for lists that do not fit each other.
     """
     if isinstance(choice.get("prompt_logprobs"), list):
-        return [_of_prompt(entry, None if ids is None or i >= len(ids) else ids[i])
-                for i, entry in enumerate(choice["prompt_logprobs"])]  # fmt: skip
+        return _of_prompt(choice["prompt_logprobs"], ids)
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping) or not isinstance(logprobs.get("token_logprobs"), list):
         raise _not_scored()
     values = logprobs["token_logprobs"]
     texts = list_at(logprobs.get("tokens"), "logprobs.tokens")
     top = list_at(logprobs.get("top_logprobs"), "logprobs.top_logprobs")
-    offsets = logprobs.get("text_offset")
-    if not isinstance(offsets, list) or len(offsets) != len(values):
-        offsets = [None] * len(values)
     if not len(values) == len(texts) == len(top):
         raise bad(f"has {len(texts)} tokens, {len(values)} log-probabilities and {len(top)} sets of the likeliest")
-    return [
-        Position(str(text), value, _best(likeliest), offset if isinstance(offset, int) else None)
-        for text, value, likeliest, offset in zip(texts, values, top, offsets, strict=True)
-    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise bad("has tokens that are no text")
+    offsets = logprobs.get("text_offset")
+    fit = isinstance(offsets, list) and len(offsets) == len(values) and all(isinstance(place, int) for place in offsets)
+    return Echoed(texts, values.__getitem__, lambda i: _best(top[i]), offsets if fit else None)
 
 
-def counted(positions: Sequence[Position], context: int, continuation: int, generated: int) -> Sum:
+def counted(given: Echoed, context: int, continuation: int, generated: int) -> Sum:
     """The sum over ``continuation`` tokens after ``context`` ones, of a prompt that was sent as token ids.
 
     Up to ``generated`` more may follow. Raises Unreadable where the server made another number of tokens of it.
     """
-    extra = len(positions) - context - continuation
-    if not 0 <= extra <= generated:
-        raise _not_scored() if len(positions) <= generated else Unreadable(
-            "bad-split", f"the server scored {len(positions)} tokens of a prompt of {context + continuation}"
-        )  # fmt: skip
-    return summed(positions[context : context + continuation])
+    sent = context + continuation
+    if not 0 <= len(given) - sent <= generated:
+        if len(given) <= generated:
+            raise _not_scored()
+        raise Unreadable("bad-split", f"the server scored {len(given)} tokens of a prompt of {sent}")
+    return _summed(given, context, sent)
 
 
-def after(positions: Sequence[Position], context: str, continuation: str) -> Sum:
-    """The sum over the tokens of ``continuation``, of the prompt ``context + continuation`` that was sent as text."""
-    start = _start([p.text for p in positions], [p.offset for p in positions], context, continuation)
-    if context and len(positions) == 1 and positions[0].logprob is None:
+def after(given: Echoed, count: int, context: str, continuation: str) -> Sum:
+    """The sum over the tokens of ``continuation``, of the prompt ``context + continuation`` that was sent as text.
+
+    The prompt's tokens are the first ``count``.
+    """
+    texts = given.texts[:count]
+    start = _start(texts, given.offsets and given.offsets[:count], context, continuation)
+    if context and count == 1 and given.logprob(0) is None:
         start = 1  # one token in all, whose text `prompt_logprobs` does not tell
     if start is None:
-        whole = "".join(p.text for p in positions)
-        raise _not_scored() if continuation not in whole and not _undecoded(whole) else Unreadable(
+        whole = "".join(texts)
+        if continuation not in whole and not _undecoded(whole):
+            raise _not_scored()
+        raise Unreadable(
             "bad-split",
             "the server's tokens do not show where the continuation begins (one spans the join, or a character is cut over "
             "several): name its tokenizer with -M tokenizer=",
-        )  # fmt: skip
-    if start == len(positions):
-        raise Unreadable(
-            "empty-continuation", "no tokens left to score: the tokenizer merges the continuation into the context"
         )
-    return summed(positions[start:])
+    if start == count:
+        raise Unreadable("empty-continuation", "no tokens left to score: the continuation is merged into the context")
+    return _summed(given, start, count)
 
 
-def summed(positions: Sequence[Position]) -> Sum:
-    """Natural-log probability over all positions. Raises Unreadable for one that has none, and for an infinite sum."""
-    if any(p.logprob is None for p in positions):
+def whole(given: Echoed, count: int, text: str) -> Sum:
+    """The sum over all ``count`` tokens of ``text``, but for one that the server put before it."""
+    extra = 0
+    if count and given.logprob(0) is None:
+        first = given.texts[0]
+        extra = int("".join(given.texts[1:count]) == text or (first != "" and not text.startswith(first)))
+    return _summed(given, extra, count)
+
+
+def _summed(given: Echoed, start: int, stop: int) -> Sum:
+    """Natural-log probability over a stretch. Raises Unreadable for a token that has none, and for an infinite sum."""
+    values = [given.logprob(i) for i in range(start, stop)]
+    if None in values:
         raise Unreadable(
             "no-context",
             "the first token has no log-probability: nothing stands before it, and the server puts nothing there; name its "
             "tokenizer with -M tokenizer=, whose beginning-of-text token is then sent",
         )
-    values = [_number(p.logprob) for p in positions]
-    total = math.fsum(values)
+    numbers = [_number(value) for value in values]
+    total = math.fsum(numbers)
     if not math.isfinite(total):
         raise Unreadable("not-finite", f"the server's log-probability is {total}")
-    return Sum(total, all(v >= _number(p.best) for v, p in zip(values, positions, strict=True)), len(values))
+    greedy = all(value >= _number(given.best(i)) for i, value in enumerate(numbers, start))
+    return Sum(total, greedy, len(numbers))
 
 
-def _start(texts: Sequence[str], offsets: Sequence[int | None], context: str, continuation: str) -> int | None:
+def _start(texts: Sequence[str], offsets: Sequence[int] | None, context: str, continuation: str) -> int | None:
     """The first token of the continuation: from the end, by offsets, then from the beginning; ``None`` if none is sure.
 
     A token that spans the join is none: how many tokens the context has by itself, only the tokenizer knows.
@@ -125,19 +144,19 @@ def _start(texts: Sequence[str], offsets: Sequence[int | None], context: str, co
     return _from_beginning(texts, context) if found is None else found
 
 
-def _by_offsets(texts: Sequence[str], offsets: Sequence[int | None], context: str, continuation: str) -> int | None:
+def _by_offsets(texts: Sequence[str], offsets: Sequence[int] | None, context: str, continuation: str) -> int | None:
     """By offsets into the prompt that are true of every token whose text is known; a beginning token may shift them."""
-    if not texts or None in offsets:
+    if not texts or offsets is None:
         return None
-    whole, places = context + continuation, [offset for offset in offsets if offset is not None]
+    prompt = context + continuation
     for shift in {0, len(texts[0])}:
         true = all(
-            whole.startswith(text, place - shift)
-            for text, place in zip(texts, places, strict=True)
+            prompt.startswith(text, place - shift)
+            for text, place in zip(texts, offsets, strict=True)
             if place >= shift and not _undecoded(text)
         )
         if true:
-            return next((i for i, place in enumerate(places) if place - shift == len(context)), None)
+            return next((i for i, place in enumerate(offsets) if place - shift == len(context)), None)
     return None
 
 
@@ -157,24 +176,35 @@ def _undecoded(text: str) -> bool:
     return _UNDECODED in text or text.startswith("bytes:")
 
 
-def _best(likeliest: Any) -> Any:
+def _best(likeliest: Any) -> float | None:
     """The highest log-probability of a position, ``None`` where it has none (the first token)."""
     if likeliest is None:
         return None
-    values = [_number(value) for value in mapping_at(likeliest, "top_logprobs[]").values()]
-    return max(values, default=None)
+    return max((_number(value) for value in mapping_at(likeliest, "top_logprobs[]").values()), default=None)
 
 
-def _of_prompt(entry: Any, token: int | None) -> Position:
-    """A position of ``prompt_logprobs``: the prompt's token and the likeliest, by token id; the prompt's own comes first."""
-    if entry is None:
-        return Position("", None, None)
-    table = mapping_at(entry, "prompt_logprobs[]")
-    own = table.get(str(token)) if token is not None else next(iter(table.values()), None)
-    if own is None:
-        raise bad(f"has no log-probability of the prompt's token {token}")
-    values = [_number(mapping_at(value, "prompt_logprobs[]").get("logprob")) for value in table.values()]
-    return Position(str(own.get("decoded_token") or ""), own.get("logprob"), max(values))
+def _of_prompt(entries: Sequence[Any], ids: Sequence[int] | None) -> Echoed:
+    """The shape of vLLM's ``prompt_logprobs``: for each token the prompt's own and then the likeliest, by token id."""
+
+    def table(i: int) -> Mapping[str, Any]:
+        return mapping_at(entries[i], "prompt_logprobs[]")
+
+    def own(i: int) -> Mapping[str, Any]:
+        found = table(i).get(str(ids[i])) if ids is not None else next(iter(table(i).values()), None)
+        if found is None:
+            raise bad(f"has no log-probability of the prompt's token {i}")
+        return mapping_at(found, "prompt_logprobs[]")
+
+    def logprob(i: int) -> Any:
+        return None if entries[i] is None else own(i).get("logprob")
+
+    def best(i: int) -> float | None:
+        return max(_number(mapping_at(value, "prompt_logprobs[]").get("logprob")) for value in table(i).values())
+
+    if ids is not None:  # counted, so that texts are not looked at
+        return Echoed([""] * len(entries), logprob, best)
+    texts = ["" if entry is None else str(own(i).get("decoded_token") or "") for i, entry in enumerate(entries)]
+    return Echoed(texts, logprob, best)
 
 
 def _number(value: Any) -> float:
