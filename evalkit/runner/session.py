@@ -290,7 +290,8 @@ def _ask_everything(
 def _estimate(task: Task) -> int:
     """About how many requests a task makes: by its first sample's choices (rendering prompts here could disturb draws)."""
     first = next(iter(task.samples()), None)
-    choices = len(first.choices) if first is not None and first.choices else 1
+    scored = task.output_type == "multiple_choice"
+    choices = len(first.choices) if scored and first is not None and first.choices else 1
     return len(task) * task.repeats * choices
 
 
