@@ -340,6 +340,18 @@ def test_lines_that_failed_are_failures_of_the_same_classes_as_single_calls(benc
     assert [key for key, r in bench.journal.items() if r.error] == [keys[0]]  # a 400 is final
 
 
+def test_a_line_of_an_unforeseen_shape_costs_one_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ChatEndpoint.response
+    odd = Requests(7).requests[3].key
+
+    def response(self: ChatEndpoint, request: Request, body: Any) -> Response:
+        return read(self, request, body) if request.key != odd else body["nothing"]["here"]
+
+    monkeypatch.setattr(ChatEndpoint, "response", response)
+    bench.run()
+    assert [(key, r.error.kind) for key, r in bench.journal.items() if r.error] == [(odd, "bad-reply")]
+
+
 def test_answers_go_first_so_that_no_storm_of_failures_hides_them(bench: Bench) -> None:
     order: list[bool] = []
 

@@ -14,6 +14,8 @@ from evalkit.types import Failure, Request, Response
 
 #: `Response.extra` of what came through a batch (and cost half): ``{"batch": True}``.
 BATCH = "batch"
+#: What reading a line of an unknown shape may raise: one odd line must not cost the batch.
+UNFORESEEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 
 
 def response_of(endpoint: Endpoint, request: Request, line: Mapping[str, Any]) -> Response:
@@ -32,7 +34,11 @@ def response_of(endpoint: Endpoint, request: Request, line: Mapping[str, Any]) -
     if broken is not None:
         why = verdict(broken, time.time())
         return _failed(request, Failure(why.kind, why.message, why.action in ("retry", "stop"), why.status))
-    response = endpoint.response(request, body)
+    try:
+        response = endpoint.response(request, body)
+    except UNFORESEEN as error:
+        unread = f"the line of the batch cannot be read ({type(error).__name__}: {error})"
+        return _failed(request, Failure("bad-reply", unread, retryable=True))
     return replace(response, extra={**response.extra, BATCH: True})
 
 
