@@ -285,3 +285,13 @@ def test_slips_in_options_are_told() -> None:
     ):
         with pytest.raises(ModelError, match=why):
             remote(base_url="http://h/v1", **args)
+
+
+def test_servers_at_their_usual_addresses(mock: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "local-0123456789")
+    vllm = remote("vllm/meta/llama", probe="false")
+    assert (vllm.name, vllm.model) == ("vllm/meta/llama", "meta/llama")
+    assert (vllm.connection.base_url, vllm.connection.key) == ("http://localhost:8000/v1", "local-0123456789")
+    assert remote("ollama/llama3", base_url=mock.url).connection.key is None  # OpenAI's key stays at home
+    found = asked(remote("vllm/mock", base_url=mock.url), [question(0, top_k=5)])
+    assert errors(found) == {"ok": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -125,16 +126,25 @@ def _served(address: str, key_env: str) -> tuple[Arg, ...]:
     return tuple(Arg(a.name, own[a.name][0], a.parse, own[a.name][1]) if a.name in own else a for a in _SERVER)
 
 
-def _provider(name: str, summary: str, own: tuple[Arg, ...], connect: Callable[..., Connection] = connection_of) -> Provider:
-    return Provider(name, summary, partial(_build, name, connect), (*own, *_WAY, *_PACE, *DIALECT_ARGS))
+def _provider(
+    name: str, summary: str, own: tuple[Arg, ...], connect: Callable[..., Connection] = connection_of, **usual: Any
+) -> Provider:
+    """``usual`` are the values that options have unless they are given."""
+    every = (*own, *_WAY, *_PACE, *DIALECT_ARGS)
+    return Provider(
+        name, summary, partial(_build, name, connect), tuple(replace(a, default=usual.get(a.name, a.default)) for a in every)
+    )
 
+
+#: Both take settings that OpenAI's API does not have, and continue a begun answer.
+_VLLM_LIKE: dict[str, Any] = {"extensions": True, "prefill": True}
 
 OPENAI = _provider(
     "openai", "any server with an OpenAI-compatible API (-M base_url=...), OpenAI's own by default", (*_SERVER, *BATCH_ARGS)
 )
 AZURE = _provider("azure", "a deployment on Azure OpenAI", (*_AZURE, *BATCH_ARGS), azure_of)
-VLLM = _provider("vllm", "a vLLM server", _served("http://localhost:8000/v1", "VLLM_API_KEY"))
-SGLANG = _provider("sglang", "an SGLang server", _served("http://localhost:30000/v1", "SGLANG_API_KEY"))
+VLLM = _provider("vllm", "a vLLM server", _served("http://localhost:8000/v1", "VLLM_API_KEY"), **_VLLM_LIKE)
+SGLANG = _provider("sglang", "an SGLang server", _served("http://localhost:30000/v1", "SGLANG_API_KEY"), **_VLLM_LIKE)
 LLAMACPP = _provider("llamacpp", "llama.cpp's server", _served("http://localhost:8080/v1", "LLAMA_API_KEY"))
 OLLAMA = _provider("ollama", "an Ollama server", _served("http://localhost:11434/v1", "OLLAMA_API_KEY"))
 OPENROUTER = _provider("openrouter", "OpenRouter", _served("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"))
