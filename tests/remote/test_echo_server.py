@@ -99,6 +99,14 @@ def test_the_probe_finds_that_prompts_can_be_scored(server):
     assert found.max_length == 512
 
 
+def test_a_server_without_chat_can_still_score(server, expected):
+    model = connected("openai/smollm2", server)
+    assert model.capabilities.kinds == {"loglikelihood", "loglikelihood_rolling"}
+    assert "-M api=completions" in model.capabilities.why_not["generate"]
+    (got,) = ask(model, scored(PAIRS[:1]))
+    assert got.logprob == pytest.approx(expected[0].logprob, abs=1e-3)
+
+
 def test_log_likelihoods_are_those_of_the_local_adapter(way, expected):
     for got, known in zip(ask(way, scored(PAIRS)), expected, strict=False):
         assert got.error is None

@@ -107,7 +107,7 @@ class RemoteModel:
         transport = HttpTransport(self.connection, rates.max_connections, signer_of(self.connection))
 
         async def recheck() -> Verdict | None:
-            return await still_answers(transport, self.endpoints)
+            return await still_answers(transport, able)
 
         limits = Limits(rates.max_connections, rpm=rates.rpm, tpm=rates.tpm)
         caller = Caller(transport, limits, self.patience, recheck)

@@ -55,23 +55,35 @@ async def probe(transport: Getting, endpoints: Mapping[RequestKind, Endpoint], m
     scoring = asyncio.ensure_future(_scores(transport, scorer)) if scorer is not None else None
     try:
         asker = endpoints.get("generate")
+        no_asker: str | None = None
         if asker is not None:
-            bad = await settled(transport, asker.call(_ASKED))
-            if bad is not None and bad.action in ("refused", "stop"):
+            call = asker.call(_ASKED)
+            bad = await settled(transport, call)
+            if bad is not None and bad.status == 404 and await _scores_all_the_same(scoring, listing, model):
+                no_asker = f"{call.path} is not there ({bad.message}); -M api=completions takes the API that is"
+            elif bad is not None and bad.action in ("refused", "stop"):
                 raise ModelError(await _told(bad, listing, model, where))
-            if bad is not None and bad.kind in ("connection", "timeout"):
+            elif bad is not None and bad.kind in ("connection", "timeout"):
                 raise ModelError(f"{where} does not answer: {bad.message}; is the server running, and base_url right?")
-        kinds: set[RequestKind] = {"generate"} if asker is not None else set()
-        why_not: dict[RequestKind, str] = {}
+        kinds: set[RequestKind] = {"generate"} if asker is not None and no_asker is None else set()
+        why_not: dict[RequestKind, str] = {} if no_asker is None else {"generate": no_asker}
         reason = "this API cannot score a prompt" if scoring is None else await scoring
         if reason is None:
             kinds |= {kind for kind in _LOGLIKELIHOODS if kind in endpoints}
         else:
-            why_not = dict.fromkeys(_LOGLIKELIHOODS, reason)
+            why_not |= dict.fromkeys(_LOGLIKELIHOODS, reason)
         return Found(frozenset(kinds), why_not, _window(await _soon(listing), model))
     finally:
         for task in filter(None, (listing, scoring)):
             task.cancel()
+
+
+async def _scores_all_the_same(
+    scoring: asyncio.Future[str | None] | None, listing: asyncio.Future[list[Mapping[str, Any]]], model: str
+) -> bool:
+    """Whether a server without the API for generations knows the model: a base model's may have completions only."""
+    names = [item.get("id") for item in await _soon(listing)]
+    return (not names or model in names) and scoring is not None and await scoring is None
 
 
 async def settled(transport: Getting, call: Call) -> Verdict | None:
