@@ -158,6 +158,8 @@ def parse_price(value: str | Mapping[str, Any] | Price) -> Price:
         if wrong := [name for name, equals, _ in pairs if not equals]:
             raise ValueError(f"a price is written in=DOLLARS,out=DOLLARS per million tokens, got {wrong[0]!r}")
         value = {name.strip(): text for name, _, text in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"a price is written in=DOLLARS,out=DOLLARS per million tokens, got {value!r}")
     names = {"in": "input", "out": "output", "cached_input": "cached"}
     try:
         return Price.model_validate({names.get(key, key): item for key, item in value.items()})

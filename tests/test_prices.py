@@ -128,6 +128,8 @@ def test_a_price_on_the_command_line():
 
 
 def test_prices_by_role():
+    with pytest.raises(ValueError, match="got 5"):
+        parse_roles(5)
     one, other = Price(input=1, output=2), Price(input=3, output=4)
     assert parse_roles("in=1,out=2") == {"model": one}
     assert parse_roles(["in=1,out=2", "judge:in=3,out=4"]) == {"model": one, "judge": other}

@@ -104,7 +104,10 @@ def quotes_of(options: RunOptions, models: Mapping[str, Model]) -> dict[str, Quo
 
     Raises ConfigError where ``--max-cost`` is to be kept with a model whose price is not known, and for a wrong table.
     """
-    given = parse_roles(options.price) if options.price else {}
+    try:
+        given = parse_roles(options.price) if options.price else {}
+    except ValueError as error:
+        raise ConfigError(f"price: {error}") from error
     if unknown := given.keys() - models.keys():
         raise ConfigError(f"--price names the role {min(unknown)!r}; this run has {', '.join(models)}")
     files = [options.prices] if options.prices else []

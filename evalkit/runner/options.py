@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from evalkit import secrets
 from evalkit.models.base import ModelOptions
+from evalkit.prices import parse_roles
 from evalkit.secrets import redact_text
 from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
@@ -121,6 +122,9 @@ class RunOptions:
         """All options as JSON with secrets blanked, for the manifest."""
         shown = {f: _plain(getattr(self, f)) for f in self.__dataclass_fields__ if f not in ("tokenizer", "command")}
         shown["model_args"] = redact(self.model_args)
+        if self.price:
+            prices = parse_roles(self.price).items()
+            shown["price"] = {role: price.model_dump(exclude_none=True) for role, price in prices}
         shown["roles"] = {role: _clean(model) for role, model in shown["roles"].items()}
         return shown
 

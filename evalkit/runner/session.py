@@ -35,8 +35,8 @@ from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
 from evalkit.types import Json, Request, Response, Summary, content_hash
 
-#: Limits that may change from one execution of a run to the next.
-_SPENDING = ("max_cost", "max_tokens_total")
+#: Options that may change from one execution of a run to the next: the last ones count.
+_SPENDING = ("max_cost", "max_tokens_total", "price", "prices", "cache")
 
 
 class Progress(Protocol):
@@ -167,7 +167,8 @@ def _open(prepared: Prepared, parent: Path, *, fresh: bool) -> RunStore:
     if found is not None:
         require_same_config(found, read_manifest(found)["identity"], config)
         store = RunStore.open(found, write=True)
-        limits = {name: getattr(options, name) for name in _SPENDING}
+        shown = options.public()
+        limits = {name: shown[name] for name in _SPENDING}
         resumed = [*store.manifest.get("resumed", []), _now()]
         store.update(status="running", resumed=resumed, config={**store.manifest["config"], **limits})
         return store

@@ -13,7 +13,10 @@ import pytest
 import evalkit
 from evalkit.errors import ConfigError
 from evalkit.models.base import Capabilities, Sink, Source
+from evalkit.prices import Price, Quote
+from evalkit.runner.budget import Account, Budget
 from evalkit.runner.journal import Journal
+from evalkit.runner.usage import Usage, restored
 from evalkit.types import Failure, Request, Response
 
 ROWS = 40
@@ -101,6 +104,33 @@ def test_what_answers_took_is_counted_by_task(place: Path) -> None:
     assert json.loads((run.path / "results.json").read_text())["evalkit"]["usage"] == run.manifest["usage"]
 
 
+def test_a_judge_has_an_account_and_a_price_of_its_own() -> None:
+    quotes = {"model": Quote(local=True), "judge": Quote(Price(input=1, output=10))}
+    account = Account(quotes, Budget(max_cost=2 * 300e-6))
+    for key, role in (("a", "model"), ("b", "judge"), ("c", "judge")):
+        request = Request("generate", "p", task="t", role=role, key=key)
+        assert account.reached() is None
+        account.add(request, account.priced(request, Response(key, text="x", tokens=20, prompt_tokens=100)))
+    assert account.reached() is not None
+    rows = account.public({"model": "hf/small", "judge": "openai/large"})
+    assert [(r["role"], r["model"], r["requests"]) for r in rows] == [("model", "hf/small", 1), ("judge", "openai/large", 2)]
+    assert rows[0]["cost_usd"] is None
+    assert rows[1]["cost_usd"] == pytest.approx(600e-6)
+    assert account.tokens == 360
+
+
+def test_latencies_are_quantiles_within_two_percent() -> None:
+    usage = Usage()
+    for n in range(1, 1001):
+        usage.add(Response("k", text="x", latency_s=n / 100))
+    again = restored(json.loads(json.dumps(usage.stored())))
+    assert again.quantile(0.5) == pytest.approx(5.0, rel=0.02)
+    assert again.quantile(0.95) == pytest.approx(9.5, rel=0.02)
+    again += usage
+    assert again.latency.total() == 2000
+    assert Usage().quantile(0.5) is None
+
+
 def test_an_unknown_price_is_no_zero(place: Path) -> None:
     run = go(Hosted())
     assert run.manifest["usage"][0]["cost_usd"] is None
@@ -162,6 +192,8 @@ def test_a_budget_needs_a_price() -> None:
         go(model, max_cost=1)
     assert told.value.exit_code == 2
     assert model.asked == []
+    with pytest.raises(ConfigError, match="output is missing"):
+        go(model, price="in=1")
     with pytest.raises(ConfigError, match="--price names the role 'judge'"):
         go(model, price=["in=1,out=1", "judge:in=1,out=1"])
 
