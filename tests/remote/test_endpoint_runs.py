@@ -113,7 +113,7 @@ def test_tool_calls_are_scored_as_data(mock: Any, tmp_path: Path) -> None:
 
 
 def test_repeats_share_calls_and_each_is_an_answer(mock: Any, tmp_path: Path) -> None:
-    run = api.run(options=options(tmp_path, SAMPLED, model_args={"several": "4", "probe": "false"}))
+    run = api.run(options=options(tmp_path, SAMPLED, model_args={"n": "4", "probe": "false"}))
     assert {len(line["resps"][0]) for line in lines(run)} == {4}
     assert len(mock.seen("question")) == 8
 

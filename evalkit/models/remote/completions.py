@@ -10,7 +10,7 @@ from evalkit.errors import ModelError
 from evalkit.models.callable import cut_at
 from evalkit.models.remote.base import Call
 from evalkit.models.remote.dialect import Dialect, about
-from evalkit.models.remote.echo import Sum, after, counted, echoed, whole
+from evalkit.models.remote.echo import Sum, after, counted, echoed, not_scored, whole
 from evalkit.models.remote.params import MAX_STOPS, max_tokens_of, sampling, seed_of, stops_of
 from evalkit.models.remote.wire import (
     Answer,
@@ -149,9 +149,12 @@ class CompletionsEndpoint:
             if isinstance(choice, Unreadable):
                 raise choice
             given = echoed(choice)
-            count = len(given) - (0 if "prompt_logprobs" in choice else self._dialect.scored_max_tokens)
-            if usage.prompt is not None and usage.prompt <= len(given):
+            generated = 0 if "prompt_logprobs" in choice else self._dialect.scored_max_tokens
+            count = len(given) - generated
+            if usage.prompt is not None and count <= usage.prompt <= len(given):
                 count = usage.prompt  # a generation that ended at once has no token of its own
+            if count < 1:
+                raise not_scored()
             if request.kind == "loglikelihood_rolling":
                 return whole(given, count, text_of(request) + request.continuation)
             return after(given, count, *moved(text_of(request), request.continuation))

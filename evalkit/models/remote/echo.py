@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.models.remote.wire import Unreadable, bad, list_at, mapping_at
+from evalkit.models.remote.wire import Unreadable, bad, list_at, log_probability, mapping_at
 
 _UNDECODED = "\ufffd"  # what stands for the bytes of a character that is cut over several tokens
 
@@ -52,7 +52,7 @@ def echoed(choice: Mapping[str, Any], ids: Sequence[int] | None = None) -> Echoe
         return _of_prompt(choice["prompt_logprobs"], ids)
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, Mapping) or not isinstance(logprobs.get("token_logprobs"), list):
-        raise _not_scored()
+        raise not_scored()
     values = logprobs["token_logprobs"]
     texts = list_at(logprobs.get("tokens"), "logprobs.tokens")
     top = list_at(logprobs.get("top_logprobs"), "logprobs.top_logprobs")
@@ -73,7 +73,7 @@ def counted(given: Echoed, context: int, continuation: int, generated: int) -> S
     sent = context + continuation
     if not 0 <= len(given) - sent <= generated:
         if len(given) <= generated:
-            raise _not_scored()
+            raise not_scored()
         raise Unreadable("bad-split", f"the server scored {len(given)} tokens of a prompt of {sent}")
     return _summed(given, context, sent)
 
@@ -90,7 +90,7 @@ def after(given: Echoed, count: int, context: str, continuation: str) -> Sum:
     if start is None:
         whole = "".join(texts)
         if continuation not in whole and not _undecoded(whole):
-            raise _not_scored()
+            raise not_scored()
         raise Unreadable(
             "bad-split",
             "the server's tokens do not show where the continuation begins (one spans the join, or a character is cut over "
@@ -119,11 +119,11 @@ def _summed(given: Echoed, start: int, stop: int) -> Sum:
             "the first token has no log-probability: nothing stands before it, and the server puts nothing there; name its "
             "tokenizer with -M tokenizer=, whose beginning-of-text token is then sent",
         )
-    numbers = [_number(value) for value in values]
+    numbers = [log_probability(value) for value in values]
     total = math.fsum(numbers)
     if not math.isfinite(total):
         raise Unreadable("not-finite", f"the server's log-probability is {total}")
-    greedy = all(value >= _number(given.best(i)) for i, value in enumerate(numbers, start))
+    greedy = all(value >= log_probability(given.best(i)) for i, value in enumerate(numbers, start))
     return Sum(total, greedy, len(numbers))
 
 
@@ -180,7 +180,7 @@ def _best(likeliest: Any) -> float | None:
     """The highest log-probability of a position, ``None`` where it has none (the first token)."""
     if likeliest is None:
         return None
-    return max((_number(value) for value in mapping_at(likeliest, "top_logprobs[]").values()), default=None)
+    return max((log_probability(value) for value in mapping_at(likeliest, "top_logprobs[]").values()), default=None)
 
 
 def _of_prompt(entries: Sequence[Any], ids: Sequence[int] | None) -> Echoed:
@@ -199,7 +199,7 @@ def _of_prompt(entries: Sequence[Any], ids: Sequence[int] | None) -> Echoed:
         return None if entries[i] is None else own(i).get("logprob")
 
     def best(i: int) -> float | None:
-        return max(_number(mapping_at(value, "prompt_logprobs[]").get("logprob")) for value in table(i).values())
+        return max(log_probability(mapping_at(value, "prompt_logprobs[]").get("logprob")) for value in table(i).values())
 
     if ids is not None:  # counted, so that texts are not looked at
         return Echoed([""] * len(entries), logprob, best)
@@ -207,14 +207,7 @@ def _of_prompt(entries: Sequence[Any], ids: Sequence[int] | None) -> Echoed:
     return Echoed(texts, logprob, best)
 
 
-def _number(value: Any) -> float:
-    """A log-probability. Servers write minus infinity as a very low number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:
-        raise bad(f"has the log-probability {value!r}")
-    return float(value)
-
-
-def _not_scored() -> Unreadable:
+def not_scored() -> Unreadable:
     return Unreadable(
         "no-logprobs",
         "the server does not score prompts (it ignores echo with logprobs): it cannot run log-likelihood tasks",

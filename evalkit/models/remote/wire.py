@@ -250,7 +250,10 @@ def tokens_of(choice: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         top = list_at(logprobs.get("top_logprobs"), "logprobs.top_logprobs")
         if len(top) != len(logprobs["tokens"]):
             raise bad("has log-probabilities of different lengths")
-        return [(str(text), likeliest or {}) for text, likeliest in zip(logprobs["tokens"], top, strict=True)]
+        return [
+            (str(text), {} if likeliest is None else mapping_at(likeliest, "top_logprobs[]"))
+            for text, likeliest in zip(logprobs["tokens"], top, strict=True)
+        ]
     raise Unreadable("no-logprobs", "the server gave no log-probabilities though they were asked for")
 
 
