@@ -101,6 +101,9 @@ def test_extensions_are_sent_only_where_the_server_takes_them() -> None:
         ({"num_beams": 4}, "beams"),
         ({"penalty_alpha": 1}, "unknown generation setting"),
         ({"tools": "x"}, "list of functions"),
+        ({"seed": "x"}, "'seed' must be a whole number"),
+        ({"top_logprobs": "many"}, "'top_logprobs' must be a whole number"),
+        ({"max_gen_toks": 0}, "'max_gen_toks' must be a whole number of at least 1"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(params: dict[str, Any], message: str) -> None:

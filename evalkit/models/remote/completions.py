@@ -11,7 +11,7 @@ from evalkit.models.callable import cut_at
 from evalkit.models.remote.base import Call
 from evalkit.models.remote.dialect import Dialect, about
 from evalkit.models.remote.echo import Sum, after, counted, echoed, not_scored, whole
-from evalkit.models.remote.params import MAX_STOPS, max_tokens_of, sampling, seed_of, stops_of
+from evalkit.models.remote.params import MAX_STOPS, max_tokens_of, sampling, seed_of, stops_of, top_asked
 from evalkit.models.remote.wire import (
     Answer,
     Unreadable,
@@ -23,7 +23,6 @@ from evalkit.models.remote.wire import (
     shared,
     split_thoughts,
     tokens_of,
-    top_asked,
     top_of,
     usage_of,
 )

@@ -37,7 +37,27 @@ _KNOWN = _OWN | _OPENAI | _ASKS | _EXTENSIONS | _WARPERS | _OFF.keys()
 
 def max_tokens_of(params: Mapping[str, Any], default: int = 256) -> int:
     """The answer's limit by any of its names, lm-eval's first."""
-    return int(next((params[name] for name in _LENGTHS if params.get(name) is not None), default))
+    found = next((name for name in _LENGTHS if params.get(name) is not None), None)
+    return default if found is None else whole(found, params[found], 1)
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A setting that is a whole number of at least ``least``; ModelError otherwise."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = least - 1
+    if number < least:
+        raise ModelError(f"generation setting {name!r} must be a whole number of at least {least}, not {value!r}")
+    return number
+
+
+def top_asked(params: Mapping[str, Any]) -> int | None:
+    """How many of the likeliest first tokens the task wants to see; ``None``: none."""
+    wanted = params.get("top_logprobs") or params.get("logprobs")
+    if not wanted:
+        return None
+    return 1 if wanted is True else whole("top_logprobs", wanted)
 
 
 def stops_of(params: Mapping[str, Any]) -> list[str]:
@@ -54,7 +74,7 @@ def seed_of(request: Request) -> int | None:
     seed = request.params.get("seed")
     if seed is None:
         return None
-    return int(request.key[:8], 16) & 0x7FFFFFFF if request.sampled and request.key else int(seed)
+    return int(request.key[:8], 16) & 0x7FFFFFFF if request.sampled and request.key else whole("seed", seed)
 
 
 def sampling(request: Request, dialect: Dialect, *, allowed: frozenset[str] = _ASKS) -> dict[str, Json]:
@@ -70,7 +90,7 @@ def sampling(request: Request, dialect: Dialect, *, allowed: frozenset[str] = _A
         if not sampled:
             body["temperature"] = 0
         elif temperature is not None:
-            body["temperature"] = float(temperature)
+            body["temperature"] = temperature
     for name, value in params.items():
         if name in _OWN or value is None or (name in _WARPERS and not sampled):
             continue

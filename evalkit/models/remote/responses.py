@@ -10,7 +10,7 @@ from evalkit.models.callable import cut_at
 from evalkit.models.remote.base import Call
 from evalkit.models.remote.chat import messages_of
 from evalkit.models.remote.dialect import Dialect, about
-from evalkit.models.remote.params import max_tokens_of, sampling, stops_of
+from evalkit.models.remote.params import max_tokens_of, sampling, stops_of, top_asked
 from evalkit.models.remote.tools import call_of, flat, with_tools
 from evalkit.models.remote.wire import (
     Answer,
@@ -25,7 +25,6 @@ from evalkit.models.remote.wire import (
     refused,
     split_thoughts,
     tokens_of,
-    top_asked,
     top_of,
     usage_of,
 )

@@ -233,14 +233,6 @@ def quoted(text: Any) -> str:
     return words if len(words) <= _QUOTED else words[:_QUOTED] + " ..."
 
 
-def top_asked(params: Mapping[str, Any]) -> int | None:
-    """How many of the likeliest first tokens the task wants to see; ``None``: none."""
-    wanted = params.get("top_logprobs") or params.get("logprobs")
-    if not wanted:
-        return None
-    return 1 if wanted is True else int(wanted)
-
-
 def tokens_of(choice: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Each generated token of a choice with the likeliest ones in its place, in the chat API's form or the older one."""
     logprobs = choice.get("logprobs")
