@@ -231,6 +231,22 @@ def test_a_killed_run_counts_what_it_spent_from_its_journal(place: Path) -> None
     assert done.manifest["spent"]["rows"] == calm.manifest["spent"]["rows"]
 
 
+def test_the_account_is_read_on_from_any_place_of_the_journal(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.runner.log.SEGMENT_BYTES", 400)
+    journal = Journal(place / "journal", write=True)
+    places = []
+    for n in range(20):
+        places.append(journal.position())
+        journal.append(Response(f"{n:032x}", text="x", tokens=1, prompt_tokens=1), task="t", role="judge")
+    journal.release()
+    assert len(list((place / "journal").iterdir())) > 3, "several segments, the full ones compressed"
+    for n, position in enumerate(places):
+        account = Account()
+        account.restore({"upto": position, "rows": []}, Journal(place / "journal"))
+        assert account.tokens == 2 * (20 - n)
+        assert set(account.rows) == {("judge", "t")}
+
+
 def test_failures_and_further_attempts_are_counted() -> None:
     class Flaky(Hosted):
         def answer(self, request: Request) -> Response:
