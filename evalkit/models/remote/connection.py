@@ -73,7 +73,7 @@ class Signed:
 
 
 class Signer(Protocol):
-    """Gives a call its address and headers. Both stay the same until `renew`."""
+    """Gives a call its address and headers: the same object for a path as long as they are the same."""
 
     def sign(self, path: str, model: str) -> Signed: ...
 
@@ -87,6 +87,7 @@ class KeySigner:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._kept: dict[str, Signed] = {}
         self._headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "evalkit"}
         given = {
             "Authorization": f"Bearer {connection.key}" if connection.key else None,
@@ -99,8 +100,12 @@ class KeySigner:
             self._headers[known] = value
 
     def sign(self, path: str, model: str) -> Signed:
-        query = urlencode(self._connection.query)
-        return Signed(self._connection.base_url + path + (f"?{query}" if query else ""), self._headers)
+        signed = self._kept.get(path)
+        if signed is None:
+            query = urlencode(self._connection.query)
+            url = self._connection.base_url + path + (f"?{query}" if query else "")
+            signed = self._kept[path] = Signed(url, self._headers)
+        return signed
 
     def renew(self) -> bool:
         return False
