@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from evalkit.errors import TaskError, TemplateError
 from evalkit.tasks.fields import Fields, column_or_template
 from evalkit.tasks.prompt import joined
 from evalkit.tasks.schema import FilterPipeline, FilterStep, Form, ScorerEntry, TaskConfig
+from evalkit.types import content_hash
 
 Doc = Mapping[str, Any]
 
@@ -97,13 +98,15 @@ def described(description: str | Callable[[Doc], str] | None) -> Callable[[Doc],
 class LetterFields(Fields):
     """A task's fields with the lettered options below the question.
 
-    ``inputs``: the choices are contexts, and the target completes each (Winogrande style).
+    ``inputs``: the choices are contexts, and the target completes each (Winogrande style). ``shuffled``: the options stand
+    in an order of their content, for in the data the right one always stands in one place.
     """
 
     inputs: bool = False
+    shuffled: bool = False
 
     def question(self, doc: Doc) -> str:
-        options = Fields.doc_to_choice(self, doc)
+        options = LetterFields.doc_to_choice(self, doc)
         if len(options) > len(string.ascii_uppercase):
             raise TemplateError(f"{len(options)} choices cannot be lettered: the letter form takes at most 26")
         if self.inputs:
@@ -112,7 +115,21 @@ class LetterFields(Fields):
         question = Fields.question(self, doc)
         if _are_letters(options):  # the question shows the options itself
             return question if question.rstrip().endswith(":") else f"{question.rstrip()}\nAnswer:"
-        return _lettered(_CUE.sub("", question), options)
+        return _lettered(_CUE.sub("", question).rstrip() or WHICH, options)
+
+    def doc_to_choice(self, doc: Doc) -> list[str]:
+        options = Fields.doc_to_choice(self, doc)
+        return [options[i] for i in _order(options)] if self.shuffled else options
+
+    def doc_to_target(self, doc: Doc) -> Any:
+        gold = Fields.doc_to_target(self, doc)
+        if not self.shuffled:
+            return gold
+        order = _order(Fields.doc_to_choice(self, doc))
+        places = {old: new for new, old in enumerate(order)}
+        several = isinstance(gold, list | tuple)
+        found = [places.get(item, item) if isinstance(item, int) else item for item in (gold if several else [gold])]
+        return found if several else found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +140,38 @@ class LetterShots(LetterFields):
         return list(string.ascii_uppercase[: len(Fields.doc_to_choice(self, doc))])
 
     def doc_to_target(self, doc: Doc) -> Any:
-        gold = Fields.doc_to_text(self, doc) if self.inputs else Fields.doc_to_target(self, doc)
+        gold = Fields.doc_to_text(self, doc) if self.inputs else LetterFields.doc_to_target(self, doc)
         first = gold[0] if isinstance(gold, list | tuple) and gold else gold
-        options = Fields.doc_to_choice(self, doc)
+        options = LetterFields.doc_to_choice(self, doc)
         return options.index(first) if isinstance(first, str) and first in options else first
 
 
-def lettered(fields: Fields, kind: type[LetterFields], *, inputs: bool) -> LetterFields:
+def lettered(fields: Fields, kind: type[LetterFields], *, inputs: bool, shuffled: bool) -> LetterFields:
     """The same fields in letter form."""
-    return kind(fields.text, fields.target, fields.choice, fields.columns, fields.has_choices, inputs=inputs)
+    own = (fields.text, fields.target, fields.choice, fields.columns, fields.has_choices)
+    return kind(*own, inputs=inputs, shuffled=shuffled)
+
+
+def one_sided(fields: Fields, docs: Iterable[Doc]) -> bool:
+    """Whether the right choice stands in the same place in all of these rows, so that one letter would always be right.
+
+    Two rows or fewer say nothing, and options that the question shows itself cannot be moved.
+    """
+    places: list[Any] = []
+    for doc in docs:
+        options = fields.doc_to_choice(doc)
+        gold = fields.doc_to_target(doc)
+        if _are_letters(options):
+            return False
+        places.append(options.index(gold) if isinstance(gold, str) and gold in options else gold)
+        if len(places) > 1 and places[-1] != places[0]:
+            return False
+    return len(places) > 2
+
+
+def _order(options: Sequence[str]) -> list[int]:
+    """Positions of the options in an order that depends on all of their texts."""
+    return sorted(range(len(options)), key=lambda i: (content_hash([options[i], sorted(options)], 8), i))
 
 
 def _lettered(question: str, options: Sequence[str]) -> str:

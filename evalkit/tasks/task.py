@@ -7,6 +7,7 @@ lm-eval does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +20,7 @@ from evalkit.tasks.fewshot import make_draw
 from evalkit.tasks.fields import Fields
 from evalkit.tasks.filters import pipelines
 from evalkit.tasks.generation import generation_params
-from evalkit.tasks.letter import LetterFields, LetterShots, described, lettered
+from evalkit.tasks.letter import LetterFields, LetterShots, described, lettered, one_sided
 from evalkit.tasks.prepared import Parts, PreparedTask
 from evalkit.tasks.prompt import ChatOptions, PromptBuilder, Shots
 from evalkit.tasks.schema import TaskConfig
@@ -28,6 +29,9 @@ from evalkit.tasks.splits import Split, SplitReader, TableTools, fewshot_setting
 from evalkit.types import EMPTY
 
 __all__ = ["TableTools", "build"]
+
+#: Rows that tell whether the right choice always stands in one place.
+LOOKED_AT = 32
 
 
 def build(config: TaskConfig, splits: Mapping[str, Table], options: PromptOptions, *, tables: TableTools) -> Task:
@@ -44,7 +48,9 @@ def build(config: TaskConfig, splits: Mapping[str, Table], options: PromptOption
     fields = _fields(config, frozenset(columns), options)
     scoring = _scoring(config, fields, split, options)
     if config.form:
-        fields = lettered(fields, LetterFields, inputs=scoring.multiple_inputs)
+        inputs = scoring.multiple_inputs
+        shuffled = not inputs and one_sided(fields, islice(split.table, LOOKED_AT))
+        fields = lettered(fields, LetterFields, inputs=inputs, shuffled=shuffled)
     id_source = ids.id_source(config.task, split.table, config.sample_id)
     positions = _positions(config, split, id_source, options)
     n_shot = _num_fewshot(config, options)
@@ -154,7 +160,7 @@ def _shots(
         has_choices=fields.has_choices,
     )
     if isinstance(fields, LetterFields):
-        own = lettered(own, LetterShots, inputs=fields.inputs)
+        own = lettered(own, LetterShots, inputs=fields.inputs, shuffled=fields.shuffled)
     return Shots(
         pool=pool.table,
         draw=draw,

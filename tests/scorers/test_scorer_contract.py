@@ -54,7 +54,14 @@ NEEDED = {
 
 
 def cases() -> list[tuple[str, OutputType]]:
-    skip = {"pair_consistency", "group_correlation", "llm_judge_yes_no", "letter_logprobs", "tool_calls"}  # units of their own, tested apart
+    skip = {
+        "pair_consistency",
+        "group_correlation",
+        "llm_judge_yes_no",
+        "letter_logprobs",
+        "moderation",
+        "tool_calls",
+    }  # units of their own, tested apart
     found = [(item.name, kind) for item in scorers_listing() for kind in item.output_types or tuple(RECORDS)]
     return [(name, kind) for name, kind in found if name not in skip]
 

@@ -53,6 +53,7 @@ def test_in_chat_the_examples_are_turns() -> None:
 
 def test_a_question_that_shows_its_options_is_left_as_it_is() -> None:
     text = "{{question}}\nA. {{choices[0]}}\nB. {{choices[1]}}"
+    assert not prompt(letter(doc_to_choice=["no", "yes"], doc_to_target="{{label % 2}}")).startswith("\n")
     shown = letter(doc_to_text=text + "\nAnswer:", doc_to_choice=["A", "B"], doc_to_target=0)
     assert prompt(shown).endswith("\n\nq0\nA. c0a\nB. c0b\nAnswer:")
     bare = letter(doc_to_text=text, doc_to_choice=["(A)", "(B)"], doc_to_target=0)
@@ -76,11 +77,26 @@ def test_texts_to_complete_become_whole_options() -> None:
     assert sample.target == 1 and len(sample.choices) == 2
 
 
+def test_where_the_right_choice_always_stands_first_the_options_change_places() -> None:
+    """TruthfulQA, BLiMP: else the letter A would always be right."""
+    keys = {"doc_to_text": "", "doc_to_choice": "{{[question + ' is right', question + ' is wrong']}}", "doc_to_target": 0}
+    task = letter(num_fewshot=1, fewshot_split="train", **keys)
+    samples = list(task.samples())
+    assert {s.target for s in samples} == {0, 1}
+    for sample in samples:
+        assert sample.choices[sample.target] == f"{sample.doc['question']} is right"
+        lines = task.requests(sample)[0].prompt.splitlines()
+        assert lines.count("Which of these texts is right?") == 2
+        assert lines[-3:-1] == [f"A. {sample.choices[0]}", f"B. {sample.choices[1]}"]
+        shown = lines.index(next(line for line in lines if line.startswith("Answer: ")))
+        assert next(li for li in lines[shown - 2 : shown] if li.startswith(lines[shown][-1])).endswith("is right")
+    assert [s.target for s in letter().samples()] == [i % 4 for i in range(10)]
+
+
 def test_targets_that_are_texts_or_several_stay_indices_of_choices() -> None:
-    (sample, *_) = letter(doc_to_target="{{choices[2]}}").samples()
-    assert sample.target == 2
-    (sample, *_) = letter(doc_to_target=[0, 3]).samples()
-    assert sample.target == (0, 3)
+    assert [s.target for s in letter(doc_to_target="{{choices[label]}}").samples()] == [i % 4 for i in range(10)]
+    for sample in letter(doc_to_target=[0, 3]).samples():
+        assert {sample.choices[i][-1] for i in sample.target} == {"a", "d"}
 
 
 def test_more_choices_than_letters_are_refused() -> None:
