@@ -125,7 +125,7 @@ def test_a_callable_is_a_model(work):
     assert summary.ci[0] < summary.value < summary.ci[1]
     assert files(work / "cwd") == []
     with pytest.raises(EvalkitError, match="letters needs loglikelihood requests and python/answer can only do generate"):
-        evalkit.run(tasks=task(work, "letters"), model=answer, store=False)
+        evalkit.run(tasks=task(work, "letters"), model=answer, store=False, form="loglikelihood")
 
 
 def test_a_callable_that_raises_is_an_error_count_not_a_score(work):

@@ -55,6 +55,16 @@ AttnImplementation = Annotated[
     str | None, option("--attn-implementation", "A local model's attention: eager, sdpa, flash_attention_2, ...")
 ]
 Threads = Annotated[int | None, option("--threads", "CPU threads of a local model. [default: torch's]")]
+MaxConnections = Annotated[
+    int | None, option("--max-connections", "Requests in flight to a remote model at most. [default: 64, adapted to its limits]")
+]
+MaxRetries = Annotated[int | None, option("--max-retries", "Retries of a request to a remote model.")]
+Timeout = Annotated[float | None, option("--timeout", "Seconds for a request to a remote model, retries included.")]
+Rpm = Annotated[int | None, option("--rpm", "Requests a minute to a remote model at most.")]
+Tpm = Annotated[int | None, option("--tpm", "Tokens a minute to a remote model at most.")]
+BatchApi = Annotated[
+    bool | None, option("--batch-api/--no-batch-api", "Ask through the provider's batch API: half the price, hours later.")
+]
 Role = Annotated[list[str] | None, option("--role", "A model that scorers ask: judge=provider/name,option=value.")]
 Scorers = Annotated[list[str] | None, option("--scorers", "Further scorers: name or name:param=value,... (repeat it).")]
 OutputDir = Annotated[str | None, option("--output-dir", "Where runs go. [default: runs]")]

@@ -130,6 +130,12 @@ class Settings(BaseModel):
     engine: Literal["auto", "prefix", "plain"] | None = None
     attn_implementation: str | None = None
     threads: int | None = Field(default=None, ge=1)
+    max_connections: int | None = Field(default=None, ge=1)
+    max_retries: int | None = Field(default=None, ge=0)
+    timeout: float | None = Field(default=None, gt=0)
+    rpm: int | None = Field(default=None, ge=1)
+    tpm: int | None = Field(default=None, ge=1)
+    batch_api: bool | None = None
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None

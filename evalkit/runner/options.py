@@ -15,7 +15,10 @@ from evalkit.tasks.base import PromptOptions
 from evalkit.types import Json
 
 #: Options of a model that the run has settings of its own for.
-_MODEL_FLAGS = ("device", "engine", "attn_implementation", "threads")
+_MODEL_FLAGS = (
+    "device", "engine", "attn_implementation", "threads",
+    "max_connections", "max_retries", "timeout", "rpm", "tpm", "batch_api",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,12 @@ class RunOptions:
         engine: how a local model computes: ``auto``, ``prefix`` or ``plain``; as ``-M engine=``.
         attn_implementation: attention of a local model: ``eager``, ``sdpa``, ...; as ``-M attn_implementation=``.
         threads: of torch, while a local model answers; as ``-M threads=``.
+        max_connections: requests in flight to a remote model at most; as ``-M max_connections=``.
+        max_retries: of a request to a remote model; as ``-M max_retries=``.
+        timeout: seconds for a request to a remote model, its retries included; as ``-M timeout=``.
+        rpm: requests a minute to a remote model at most; as ``-M rpm=``.
+        tpm: tokens a minute; as ``-M tpm=``.
+        batch_api: ask a remote model through its batch API; as ``-M batch_api=true``.
         form: how multiple-choice tasks are asked: ``loglikelihood``, ``letter`` (a letter is written), ``letter-logprobs``
             (its probability as the first token); ``auto``: the task's own, else log-likelihood where the model can, else
             letter.
@@ -59,6 +68,12 @@ class RunOptions:
     engine: str | None = None
     attn_implementation: str | None = None
     threads: int | None = None
+    max_connections: int | None = None
+    max_retries: int | None = None
+    timeout: float | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    batch_api: bool | None = None
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None

@@ -20,6 +20,18 @@ def test_the_flags_reach_the_api(api, evalkit):
     assert not {"engine", "attn_implementation", "threads", "device"} & o.content().keys(), "they change no number"
 
 
+def test_the_flags_of_remote_models_reach_the_api(api, evalkit):
+    done = evalkit(
+        "run", "--model", "openai/gpt-x", "--tasks", "a", "--max-connections", "8", "--max-retries", "0", "--timeout", "30",
+        "--rpm", "60", "--tpm", "9000", "--batch-api",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert api.options.model_options().flags == {
+        "max_connections": "8", "max_retries": "0", "timeout": "30.0", "rpm": "60", "tpm": "9000", "batch_api": "True",
+    }  # fmt: skip
+    assert not {"max_connections", "timeout", "batch_api"} & api.options.content().keys(), "they change no number"
+
+
 def test_a_run_file_and_the_environment_name_them_too(api, evalkit, tmp_path, monkeypatch):
     (tmp_path / "suite.yaml").write_text("model: hf/x\ntasks: [a]\nengine: prefix\nthreads: 2\n")
     monkeypatch.setenv("EVALKIT_ENGINE", "plain")
@@ -34,6 +46,8 @@ def test_a_run_file_and_the_environment_name_them_too(api, evalkit, tmp_path, mo
         (("--threads", "0"), "--threads: expected greater than or equal to 1, got 0"),
         (("--engine", "plain"), "--engine plain: mock/echo has no option 'engine'"),
         (("--threads", "2"), "--threads 2: mock/echo has no option 'threads'"),
+        (("--rpm", "0"), "--rpm: expected greater than or equal to 1, got 0"),
+        (("--batch-api",), "--batch-api True: mock/echo has no option 'batch_api'"),
         (("--device", "cpu"), "--device cpu: mock/echo has no option 'device'"),
     ],
 )
