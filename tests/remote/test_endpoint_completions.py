@@ -85,7 +85,7 @@ class Server:
         }
         if self.offsets:
             logprobs["text_offset"] = [sum(map(len, texts[:i])) for i in range(len(texts))]
-        return {"logprobs": logprobs}
+        return {"logprobs": logprobs, "prompt_logprobs": None}  # vLLM names what it was not asked for, too
 
     def entry(self, ids: list[int]) -> dict[str, Any]:
         value, best = self.likely(ids)

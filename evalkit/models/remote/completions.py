@@ -148,7 +148,7 @@ class CompletionsEndpoint:
             if isinstance(choice, Unreadable):
                 raise choice
             given = echoed(choice)
-            generated = 0 if "prompt_logprobs" in choice else self._dialect.scored_max_tokens
+            generated = 0 if choice.get("prompt_logprobs") is not None else self._dialect.scored_max_tokens
             count = len(given) - generated
             if usage.prompt is not None and count <= usage.prompt <= len(given):
                 count = usage.prompt  # a generation that ended at once has no token of its own
