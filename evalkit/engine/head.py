@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.engine.layout import Layout
+from evalkit.engine.packed import linear
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +151,7 @@ class Head:
             return
         for begin in range(0, layer.out_features, width):
             bias = None if layer.bias is None else layer.bias[begin : begin + width]
-            yield begin, torch.nn.functional.linear(hidden, layer.weight[begin : begin + width], bias)
+            yield begin, linear(hidden, layer.weight[begin : begin + width], bias)
 
 
 class _Running:

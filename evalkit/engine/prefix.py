@@ -19,6 +19,7 @@ from evalkit.engine.head import Head, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
 from evalkit.engine.memory import limits_for
+from evalkit.engine.packed import through_onednn
 from evalkit.engine.plain import evaluating
 from evalkit.engine.plan import Limits, Step, Trie, plan
 from evalkit.engine.probe import check
@@ -134,7 +135,7 @@ class PrefixEngine:
         streams = streams_for(self._device, parallel=forward.parallel)
         limits = _within(self._limits, limits_for(self._module, self._device).pass_tokens // streams.count)
         try:
-            with forward.ready(), head.watching():
+            with forward.ready(), head.watching(), through_onednn(self._module, self._device):
                 streams.run(plan(trie, limits), work, lambda done: tally.add(*done), stop)
             return True
         except RuntimeError as error:
