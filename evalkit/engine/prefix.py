@@ -134,6 +134,7 @@ class PrefixEngine:
 
         streams = streams_for(self._device, parallel=forward.parallel)
         limits = _within(self._limits, limits_for(self._module, self._device).pass_tokens // streams.count)
+        limits = _even(limits, trie, streams.count)
         try:
             with forward.ready(), head.watching(), through_onednn(self._module, self._device):
                 streams.run(plan(trie, limits), work, lambda done: tally.add(*done), stop)
@@ -209,6 +210,16 @@ def _within(limits: Limits, tokens: int) -> Limits:
     """No more in one pass than ``tokens``; what does not fit then either is for the plain path."""
     tokens = min(limits.tokens, max(tokens, _LEAST))
     return replace(limits, tokens=tokens, width=min(limits.width, tokens))
+
+
+def _even(limits: Limits, trie: Trie, streams: int) -> Limits:
+    """Smaller passes where that gives each stream as many as the others, so that none is idle at the end."""
+    tokens = trie.size(0, len(trie), 0) if streams > 1 and len(trie) else 0
+    if tokens <= limits.width:
+        return limits
+    rounds = -(-tokens // (limits.tokens * streams))
+    # Texts are not cut, so that passes are not quite full.
+    return _within(limits, max(tokens // (rounds * streams) + limits.launch, limits.width))
 
 
 def _halved(limits: Limits) -> Limits:

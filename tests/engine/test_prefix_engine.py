@@ -193,6 +193,7 @@ def test_a_batch_size_caps_the_bins_of_a_pass(monkeypatch):
         return laid(step, trie, jobs)
 
     monkeypatch.setattr(module, "lay_out", lay_out)
+    monkeypatch.setattr(module, "streams_for", lambda device, *, parallel: Streams(1, 1))
     jobs = some_jobs()
     got = scores(prefix("llama", batch_size=2, limits=Limits(200, 16, 0)), jobs)
     assert max(bins) == 2
