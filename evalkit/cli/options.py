@@ -56,7 +56,7 @@ AttnImplementation = Annotated[
 ]
 Threads = Annotated[int | None, option("--threads", "CPU threads of a local model. [default: torch's]")]
 MaxConnections = Annotated[
-    int | None, option("--max-connections", "Requests in flight to a remote model at most. [default: 64, adapted to its limits]")
+    int | None, option("--max-connections", "Requests in flight to a remote model at most. [default: 64]")
 ]
 MaxRetries = Annotated[int | None, option("--max-retries", "Retries of a request to a remote model.")]
 Timeout = Annotated[float | None, option("--timeout", "Seconds for a request to a remote model, retries included.")]
