@@ -28,7 +28,7 @@ class Stops:
         """Whether a stop string is complete with the last of the new ``tokens``."""
         if not self._always and not self._pieces.may_hold(tokens[-1], self._closing):
             return False
-        tail = self._pieces.decode(tokens[-self.look :])
+        tail = self._pieces.decode(tokens[self._begin(tokens) :])
         if self._job.think_end is not None:
             if self._job.think_end:
                 _, found, tail = tail.rpartition(self._job.think_end)
@@ -36,6 +36,13 @@ class Stops:
             if self._thinking:
                 return False
         return any(stop in tail for stop in self._job.until)
+
+    def _begin(self, tokens: Sequence[int]) -> int:
+        """Where to decode from: not inside of a run of tokens that are text only together (bytes of characters)."""
+        begin = max(len(tokens) - self.look, 0)
+        while begin and not self._pieces.is_text(tokens[begin]):
+            begin -= 1
+        return begin
 
 
 class Pieces:
@@ -50,13 +57,20 @@ class Pieces:
 
     def may_hold(self, token: int, letters: frozenset[str]) -> bool:
         """Whether one of ``letters`` may be in the text of ``token``, or it is not a text by itself."""
+        own = self._of(token)
+        return own is None or not own.isdisjoint(letters)
+
+    def is_text(self, token: int) -> bool:
+        """Whether ``token`` is a text by itself."""
+        return self._of(token) is not None
+
+    def _of(self, token: int) -> frozenset[str] | None:
         if token not in self._letters:
             # Twice, since some tokenizers drop a blank at the beginning of a text.
             text = self.decode([token, token])
             whole = bool(text) and "\ufffd" not in text
             self._letters[token] = frozenset(text) if whole else None
-        own = self._letters[token]
-        return own is None or not own.isdisjoint(letters)
+        return self._letters[token]
 
 
 def end_tokens(module: Any, tokenizer: Any) -> frozenset[int]:

@@ -18,7 +18,7 @@ def gguf_file(tmp_path_factory):
     """A one-layer Llama with a byte-level tokenizer that splits digits, written with the gguf package."""
     import gguf
     import numpy as np
-    from conftest import CHATML, tiny_tokenizer
+    from tiny_models import CHATML, tiny_tokenizer
 
     tokenizer = tiny_tokenizer(False)
     import json

@@ -19,7 +19,7 @@ def test_describe_says_which_engine_ran_once_it_is_known(tiny, asker):
 
 def test_describe_says_why_prefixes_are_not_shared(asker, caplog):
     import torch
-    from conftest import tiny_tokenizer
+    from tiny_models import tiny_tokenizer
 
     tokenizer = tiny_tokenizer(False)
     module = torch.nn.Sequential(torch.nn.Embedding(len(tokenizer), 8), torch.nn.Linear(8, len(tokenizer)))

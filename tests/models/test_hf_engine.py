@@ -31,7 +31,7 @@ def test_a_wrong_engine_is_told(tiny, asker):
 
 def test_a_plain_torch_module_is_scored_without_sharing(asker, caplog):
     import torch
-    from conftest import tiny_tokenizer
+    from tiny_models import tiny_tokenizer
 
     from evalkit.models.registry import load_model
 

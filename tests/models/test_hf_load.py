@@ -162,7 +162,7 @@ def test_chat_templates(tiny, asker, tmp_path):
 
 
 def test_a_model_without_a_chat_template_says_so(tmp_path, asker):
-    from conftest import build_tiny
+    from tiny_models import build_tiny
 
     model = asker.load(f"hf/{build_tiny(tmp_path, template=None)}")
     assert not model.capabilities.chat

@@ -219,7 +219,7 @@ def test_a_number_that_is_none_is_a_failure(tiny, asker):
 def test_what_a_model_does_after_its_output_layer_is_kept(asker):
     """Gemma 2 caps its logits after the output layer, which sees the scored positions only."""
     import torch
-    from conftest import tiny_tokenizer
+    from tiny_models import tiny_tokenizer
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     from evalkit.models.registry import load_model
