@@ -138,4 +138,6 @@ def build_engine(
     from evalkit.engine.prefix import PrefixEngine
 
     plain = PlainEngine(module, tokenizer, device, batch_size, compiled=compiled)
-    return plain if compiled or kind == "plain" else PrefixEngine(module, device, plain, batch_size, strict=kind == "prefix")
+    if compiled or kind == "plain":
+        return plain
+    return PrefixEngine(module, device, plain, batch_size, tokenizer=tokenizer, strict=kind == "prefix")

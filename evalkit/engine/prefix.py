@@ -68,10 +68,12 @@ class PrefixEngine:
         plain: Engine,
         batch_size: int | None = None,
         *,
+        tokenizer: Any = None,
         limits: Limits | None = None,
         strict: bool = False,
     ) -> None:
         self._module, self._device, self._plain, self._strict = module, device, plain, strict
+        self._tokenizer = tokenizer
         limits = limits or _LIMITS["cpu" if device.type == "cpu" else "gpu"]
         self._limits = replace(limits, rows=batch_size or limits.rows)
         self._ways: tuple[Forward, Head] | None = None
@@ -117,9 +119,7 @@ class PrefixEngine:
 
     @cached_property
     def _generator(self) -> ContinuousGenerator:
-        tokenizer = getattr(self._plain, "_tokenizer", None)
-        rows, strict = self._limits.rows, self._strict
-        return ContinuousGenerator(self._module, tokenizer, self._device, self._plain, rows, strict=strict)
+        return ContinuousGenerator(self._module, self._tokenizer, self._device, self._plain, self._limits.rows)
 
     def _pass(self, jobs: Sequence[ScoreJob], tally: _Tally, stop: threading.Event) -> bool:
         """Score what is left; False where memory ran out, which gives back what was kept."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.engine.head import UnsupportedError
+from evalkit.engine.interface import Attention
 from evalkit.engine.layout import Layout
 from evalkit.engine.plan import Ints
 from evalkit.engine.streams import Kept
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 _NAME = "evalkit_tree"
-_ROPES = frozenset({"dynamic", "longrope"})
 
 
 class TreeForward:
@@ -33,15 +33,11 @@ class TreeForward:
     parallel = True
 
     def __init__(self, module: Any) -> None:
-        from transformers import AttentionInterface
-
-        AttentionInterface.register(_NAME, _attend)
         self._module = module
-        self._configs = _configs(module)
-        _refuse(getattr(module, "config", None))
+        self._attention = Attention(module, _NAME, _attend)
 
     def ready(self) -> AbstractContextManager[None]:
-        return _attention(self._configs)
+        return self._attention.ours()
 
     def run(self, layout: Layout, device: Any, kept: Kept, *, keep: bool) -> tuple[Any, Kept | None]:
         """The model's output, and with ``keep`` the first ``layout.start`` of ``kept`` and what this pass adds to them."""
@@ -51,7 +47,7 @@ class TreeForward:
         ids, depth = (torch.from_numpy(array).to(device).unsqueeze(0) for array in (layout.ids, layout.depth))
         with _within(now):
             output = self._module(input_ids=ids, position_ids=depth, use_cache=False)
-        _agree(getattr(self._module, "config", None), now.windows)
+        self._attention.agree(now.windows)
         return output, now.grown if keep else None
 
 
@@ -219,50 +215,3 @@ def _within(now: _Pass) -> Iterator[None]:
         yield
     finally:
         _PASS.reset(token)
-
-
-@contextmanager
-def _attention(configs: list[Any]) -> Iterator[None]:
-    """While it lasts, the model's attention is ours; it makes no masks for one that it does not know."""
-    before = [config._attn_implementation_internal for config in configs]
-    for config in configs:
-        config._attn_implementation_internal = _NAME
-    try:
-        yield
-    finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation_internal = name
-
-
-def _configs(module: Any) -> list[Any]:
-    found = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
-    return [config for config in found.values() if hasattr(config, "_attn_implementation_internal")]
-
-
-def _refuse(config: Any) -> None:
-    """Raises for what a short probe would not show: layers and positions that change with the text's length."""
-    config = getattr(config, "text_config", None) or config
-    if getattr(config, "attention_chunk_size", None):
-        raise UnsupportedError("its attention is chunked")
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if kinds:
-        raise UnsupportedError(f"it has layers of other kinds ({', '.join(sorted(kinds))})")
-    ropes = [getattr(config, name, None) for name in ("rope_parameters", "rope_scaling")]
-    named = [part for rope in ropes if isinstance(rope, dict) for part in (rope, *rope.values()) if isinstance(part, dict)]
-    if any(rope.get("rope_type", rope.get("type")) in _ROPES for rope in named):
-        raise UnsupportedError("its rotary positions change with the text's length")
-
-
-def _agree(config: Any, windows: list[int | None]) -> None:
-    """Raises where a layer's sliding window did not reach the attention function."""
-    config = getattr(config, "text_config", None) or config
-    layers = getattr(config, "num_hidden_layers", None)
-    if layers is not None and len(windows) < layers:
-        raise UnsupportedError(f"only {len(windows)} of its {layers} layers attend in transformers' usual way")
-    kinds = getattr(config, "layer_types", None)
-    slides = sum(kind == "sliding_attention" for kind in kinds) if kinds else None
-    if slides is None:
-        limit = getattr(config, "sliding_window", None)
-        slides = 1 if limit and getattr(config, "use_sliding_window", True) else 0
-    if sum(window is not None for window in windows) < slides:
-        raise UnsupportedError("its sliding windows are not told to the attention function")

@@ -45,7 +45,7 @@ def render(run: ReportableRun, max_samples: int = 2000, packed: Packed | None = 
 def export_html(run: ReportableRun, max_samples: int = 2000, *, packed: Packed | None = None) -> Path:
     """Write ``report.html``; returns its path. ``packed`` is as in `render`."""
     path = base.folder(run) / "report.html"
-    with atomic(path) as file:
+    with atomic(path, derived=True) as file:
         file.write(render(run, max_samples, packed).encode("utf-8", "backslashreplace"))
     return path
 

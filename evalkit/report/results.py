@@ -65,7 +65,7 @@ def results(run: ReportableRun) -> dict[str, Json]:
 def export_results(run: ReportableRun) -> Path:
     """Write ``results.json``; returns its path."""
     path = base.folder(run) / "results.json"
-    with atomic(path) as file:
+    with atomic(path, derived=True) as file:
         file.write(strict.dumps(results(run), indent=2) + b"\n")
     return path
 

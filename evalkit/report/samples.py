@@ -196,7 +196,7 @@ def _sha256(text: str) -> str:
 def _gzip(path: Path) -> Iterator[IO[bytes]]:
     """A gzip file without a time in it, so that the same records give the same bytes."""
     with (
-        atomic(path) as raw,
+        atomic(path, derived=True) as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=_LEVEL, mtime=0) as packed,
         io.BufferedWriter(packed, 1 << 16) as file,
     ):

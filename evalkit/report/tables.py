@@ -60,7 +60,7 @@ class _Escaping:
 @contextmanager
 def csv_file(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
     """A CSV file with a header, whole or not there; every cell goes through `cell`."""
-    with atomic(path) as file:
+    with atomic(path, derived=True) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([escape(c) for c in columns])

@@ -15,16 +15,22 @@ from evalkit.types import Json
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes ``path``'s place when the block ends without an error, and leaves no trace otherwise."""
+def atomic(path: Path, *, derived: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file that takes ``path``'s place when the block ends without an error, and leaves no trace otherwise.
+
+    ``derived``: it can be made again from what is safe on the disk, so that a power cut may take it; on a busy disk, to wait
+    for a file takes up to a second.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if not derived:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+        if not derived:
+            sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -75,8 +81,8 @@ def writing(path: Path) -> Iterator[None]:
         raise unwritable(path, error) from error
 
 
-def write_json(path: Path, value: Json, *, indent: int | None = 1) -> None:
-    """Write strict JSON (NaN is an error) atomically, without any known secret."""
+def write_json(path: Path, value: Json, *, indent: int | None = 1, derived: bool = False) -> None:
+    """Write strict JSON (NaN is an error) atomically, without any known secret; ``derived`` as in `atomic`."""
     text = scrub(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str))
-    with atomic(path) as file:
+    with atomic(path, derived=derived) as file:
         file.write(text.encode("utf-8", "surrogatepass") + b"\n")

@@ -132,7 +132,7 @@ def open_run(path: Path) -> Run:
 def write_summaries(path: Path, summaries: list[Summary]) -> None:
     """Store the summaries beside the scores; strict JSON."""
     with writing(path):
-        write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]})
+        write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]}, derived=True)
 
 
 def read_summary(item: dict[str, Json]) -> Summary:

@@ -320,7 +320,7 @@ def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapp
 def _score_file(stack: ExitStack, store: RunStore, task: str, filter_: str, scorer: Scorer) -> IO[bytes]:
     path = score_path(store.path, task, filter_, scorer)
     path.parent.mkdir(exist_ok=True)
-    raw = stack.enter_context(atomic(path))
+    raw = stack.enter_context(atomic(path, derived=True))
     packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
     stack.callback(packed.close)
     return packed  # type: ignore[return-value]
