@@ -7,11 +7,12 @@ run. File formats (tasks, manifests) are pydantic models elsewhere.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+
+from evalkit.jsonlines import encoder
 
 RequestKind = Literal["loglikelihood", "loglikelihood_rolling", "generate"]
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until"]
@@ -85,7 +86,7 @@ class Request:
         return bool(self.params.get("do_sample")) and float(self.params.get("temperature") or 1.0) > 0
 
 
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
+_canonical = encoder(sort_keys=True)
 
 
 def content_hash(value: Json, size: int = 16) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
 
+from evalkit.jsonlines import encoder
 from evalkit.types import Json
 
 
@@ -35,6 +36,8 @@ def indented(value: Any, line: str = "\n") -> str:
         return f"{{{inner}{f',{inner}'.join(parts)}{line}}}"
     if isinstance(value, list) and value:
         return f"[{inner}{f',{inner}'.join([indented(v, inner) for v in value])}{line}]"
+    if type(value) is int:
+        return str(value)
     if value is None or isinstance(value, bool | int):
         return json.dumps(value)
     found = plain(value)
@@ -43,8 +46,9 @@ def indented(value: Any, line: str = "\n") -> str:
 
 @cache
 def _encoder(indent: int | None) -> Callable[[Any], str]:
-    separators = None if indent else (",", ":")
-    return json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False, default=_plain, separators=separators).encode
+    if indent is None:
+        return encoder(default=_plain, allow_nan=False)
+    return json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False, default=_plain).encode
 
 
 def plain(value: Any) -> Json:

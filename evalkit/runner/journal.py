@@ -9,13 +9,19 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from evalkit.jsonlines import encoder
 from evalkit.runner.keys import KeyIndex
 from evalkit.runner.log import Log
 from evalkit.secrets import scrub, scrub_message
 from evalkit.types import EMPTY, Failure, Response
 
+
+def _unknown(value: Any) -> Any:
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
 _DEFAULTS = tuple((f.name, f.default) for f in fields(Response) if f.name not in ("key", "error", "extra"))
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode = encoder(default=_unknown, allow_nan=False)
 _decode = json.JSONDecoder().raw_decode
 
 

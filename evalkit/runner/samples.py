@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import StoreError
+from evalkit.jsonlines import encoder
 from evalkit.runner.log import Log
 from evalkit.secrets import scrub
 from evalkit.types import EMPTY, Message, Request, Sample
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+_encode = encoder()
 _decode = json.JSONDecoder().raw_decode
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import io
 import math
 from array import array
 from collections import Counter
@@ -15,6 +15,7 @@ from typing import IO, Protocol
 
 import numpy as np
 
+from evalkit.jsonlines import encoder
 from evalkit.runner.files import atomic
 from evalkit.runner.journal import Journal
 from evalkit.runner.records import TaskRecords
@@ -36,6 +37,8 @@ class Scored(Protocol):
     @property
     def scorers(self) -> tuple[Scorer, ...]: ...
 
+
+_encode = encoder(allow_nan=False)
 
 #: Label of the units that have no value for a slice of their task.
 NO_SLICE = "(none)"
@@ -208,9 +211,7 @@ class _Collector:
             line["chance"] = score.chance
         if score.detail:
             line["detail"] = dict(score.detail)
-        self._file.write(
-            json.dumps(line, ensure_ascii=False, allow_nan=False, default=str).encode("utf-8", "surrogatepass") + b"\n"
-        )
+        self._file.write(_encode(line).encode("utf-8", "surrogatepass") + b"\n")
 
 
 def _count_the_rest(counts: SliceCounts, name: str, total: int) -> None:
@@ -323,4 +324,6 @@ def _score_file(stack: ExitStack, store: RunStore, task: str, filter_: str, scor
     raw = stack.enter_context(atomic(path, derived=True))
     packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
     stack.callback(packed.close)
-    return packed  # type: ignore[return-value]
+    lines = io.BufferedWriter(packed, 1 << 16)
+    stack.callback(lines.flush)
+    return lines
