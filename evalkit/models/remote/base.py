@@ -7,8 +7,8 @@ is sent and whether it is sent again; neither of the two knows about the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from evalkit.types import Json, Request, RequestKind, Response
 
@@ -56,13 +56,6 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """What ``-M`` options add to every call, by the API's own names (``extra_body``, ``reasoning_effort``, ...)."""
-
-    body: Mapping[str, Json] = field(default_factory=dict)
-
-
 class Endpoint(Protocol):
     """One of the API's ways of asking: chat completions, completions, responses. Stateless and quick.
 
@@ -79,6 +72,7 @@ class Endpoint(Protocol):
     def response(self, request: Request, body: Mapping[str, Any]) -> Response: ...
 
 
+@runtime_checkable
 class Batching(Protocol):
     """An endpoint that can ask for several samples of one prompt in one call (``n``)."""
 

@@ -6,12 +6,12 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Sink, Source
 from evalkit.models.remote.attempts import Answered, Caller, Halt
-from evalkit.models.remote.base import ATTEMPTS, Call, Endpoint
+from evalkit.models.remote.base import ATTEMPTS, Batching, Endpoint
 from evalkit.types import Failure, Request, RequestKind, Response
 
 #: How often (seconds) a wish to stop is looked for, and how long calls on their way may take after it.
@@ -23,15 +23,6 @@ _UNREADABLE = 3
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Several(Protocol):
-    """An endpoint that is `Batching`."""
-
-    def batch(self, requests: Sequence[Request]) -> Call: ...
-
-    def responses(self, requests: Sequence[Request], body: Mapping[str, Any]) -> list[Response]: ...
 
 
 class Feed:
@@ -153,7 +144,7 @@ class Workers:
         """Repeats in one call; those that it did not answer (a server that does not know ``n``) alone."""
         endpoint: object = self._endpoints.get(requests[0].kind)
         alone = list(requests)
-        if isinstance(endpoint, Several):
+        if isinstance(endpoint, Batching):
             try:
                 call = endpoint.batch(requests)
             except ModelError:
@@ -186,7 +177,7 @@ def _read(endpoint: Endpoint, request: Request, answer: Answered) -> Response:
         return Response(request.key, error=Failure("bad-reply", why, retryable=True))
 
 
-def _read_all(endpoint: Several, requests: Sequence[Request], answer: Answered) -> list[Response]:
+def _read_all(endpoint: Batching, requests: Sequence[Request], answer: Answered) -> list[Response]:
     """As `_read`, of several; empty where nothing can be made of the reply."""
     try:
         return endpoint.responses(requests, answer.body)

@@ -1,0 +1,31 @@
+"""Products through oneDNN are torch's own, whatever processor asks for them; the layers are as before afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from evalkit.engine import packed  # noqa: E402
+
+
+@pytest.mark.parametrize("vendor", ["AuthenticAMD", "GenuineIntel", ""])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_same_products(vendor, bias, monkeypatch):
+    monkeypatch.setattr(packed, "_vendor", lambda: vendor)
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(24, 40, bias=bias)
+    module, rows = torch.nn.Sequential(layer), torch.randn(1, 7, 24)
+    with torch.no_grad():
+        truth = module(rows)
+        with packed.through_onednn(module, torch.device("cpu")):
+            assert ("forward" in vars(layer)) == (vendor == "AuthenticAMD")
+            torch.testing.assert_close(module(rows), truth)
+        assert "forward" not in vars(layer)
+        torch.testing.assert_close(packed.linear(rows, layer.weight, layer.bias), truth)
+
+
+def test_the_vendor_is_read_where_the_system_tells_it(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: GenuineIntel\n")
+    assert packed._vendor(tmp_path / "cpuinfo") == "GenuineIntel"
+    assert packed._vendor(tmp_path / "none") == ""
