@@ -96,4 +96,13 @@ def no_answer(record: Record) -> str:
     return f"filter {record.filter!r} gave {type(record.answer).__name__}, not text"
 
 
+def source_text(sample: Sample, column: str) -> str | None:
+    """The text a sample's answer was made from: column ``column`` of its data; ``None`` where there is none.
+
+    A scorer that reads it names the column in its ``columns``, so that data without it is refused before anything runs.
+    """
+    value = sample.doc.get(column)
+    return None if value is None else str(value)
+
+
 NO_REFERENCE = "the sample has no reference (no doc_to_target)"

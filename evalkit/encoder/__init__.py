@@ -1,0 +1,1 @@
+"""Shared text encoders for learned metrics: loaded once, fed without repeats or padding, remembered on disk."""
