@@ -99,7 +99,7 @@ class Encoder(Protocol):
         ...
 
     def max_tokens(self) -> int:
-        """Most tokens of a row, special ones included: the least of what tokeniser and positions allow, 512 if neither says."""
+        """Most tokens of a row, special ones included: what tokeniser and positions allow, 512 if neither says."""
         ...
 
     def tokenise(self, texts: Sequence[str], *, prefix_space: bool = False, max_tokens: int | None = None) -> list[Tokens]:
@@ -112,8 +112,8 @@ class Encoder(Protocol):
     def map(self, rows: Sequence[Tokens], forward: Forward, *, key: str, what: str = "encoding") -> list[Rows]:
         """One float32 array a row, in order, equal rows computed once.
 
-        ``key`` names what ``forward`` computes (layer, pooling, version): rows of equal content under the same key, dtype and
-        fingerprint are taken from memory or disk. ``what`` is the word of the progress bar.
+        ``key`` names what ``forward`` computes (layer, pooling, version): rows of equal content under the same key, dtype
+        and fingerprint are taken from memory or disk. ``what`` is the word of the progress bar.
         """
         ...
 
