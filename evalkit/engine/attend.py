@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.kvcache import KVCache, Stem
+from evalkit.engine.transfer import to_device
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +95,7 @@ class Pass:
 
     def index(self, name: str, make: Callable[[], Ints], like: torch.Tensor, *key: Any) -> torch.Tensor:
         """The numbers that ``make`` gives, on the device of ``like``."""
-        import torch
-
-        made: torch.Tensor = self.once(name, like, lambda: torch.from_numpy(make()).to(like.device), *key)
+        made: torch.Tensor = self.once(name, like, lambda: to_device(make(), like.device), *key)
         return made
 
 
@@ -303,7 +302,7 @@ def _beyond(positions: Ints, begin: int, end: int, window: int, groups: int, lik
     """(1, 1, tokens x groups, keys): the stem's positions ``begin`` to ``end`` within the window of each token."""
     import torch
 
-    at = torch.from_numpy(np.repeat(positions, groups)).to(like.device)
+    at = to_device(np.repeat(positions, groups), like.device)
     keys = torch.arange(begin, end, device=like.device)
     return _bias(at[:, None] - keys[None, :] < window, like)[None, None]
 

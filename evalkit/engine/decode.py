@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.engine.attend import NAME, Pass, attend, within
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.interface import Attention
+from evalkit.engine.transfer import to_device
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +27,8 @@ class Decoder:
 
     def run(self, now: Pass, *, logits: bool = True) -> torch.Tensor:
         """Logits (rows, vocabulary) after the last token of each row; of one row only where they are not wanted."""
-        import torch
-
-        ids = torch.from_numpy(now.ids).to(self._device).unsqueeze(0)
-        positions = torch.from_numpy(now.positions).to(self._device).unsqueeze(0)
+        ids = to_device(now.ids, self._device).unsqueeze(0)
+        positions = to_device(now.positions, self._device).unsqueeze(0)
         with self._attention.ours(), within(now), self._last(now, logits) as seen:
             output = self._module(input_ids=ids, position_ids=positions, use_cache=False)
         if len(seen) != 1:
@@ -47,7 +46,6 @@ class Decoder:
         seen: list[None] = []
 
         def pick(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            import torch
 
             seen.append(None)
             hidden = args[0] if args else None
@@ -57,7 +55,7 @@ class Decoder:
                 return (hidden[:, :1], *args[1:])
             if now.single:
                 return None
-            return (hidden.index_select(1, torch.from_numpy(now.last).to(hidden.device)), *args[1:])
+            return (hidden.index_select(1, to_device(now.last, hidden.device)), *args[1:])
 
         handle = self._head.register_forward_pre_hook(pick)
         try:

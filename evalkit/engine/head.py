@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from evalkit.engine.layout import Layout
 from evalkit.engine.packed import linear
+from evalkit.engine.transfer import coming, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,9 @@ class Picked:
     layout: Layout
     hidden: list[torch.Tensor] = field(default_factory=list)
 
+
+#: Waits for the natural-log probabilities of a pass's scored tokens, and whether each is the likeliest.
+Pending = Callable[[], tuple[NDArray[np.float64], NDArray[np.bool_]]]
 
 #: The pass that runs on this thread.
 _PICKED: ContextVar[Picked | None] = ContextVar("evalkit_picked", default=None)
@@ -63,15 +67,13 @@ class Head:
         """While it lasts, the output layer sees no more than the scored positions of a pass that is `picking`."""
 
         def pick(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            import torch
-
             picked = _PICKED.get()
             if picked is None:
                 return args
             hidden = args[0] if args else None
             if hidden is None or tuple(hidden.shape[:2]) != (1, len(picked.layout.ids)):
                 raise UnsupportedError("its output layer is not given (batch, length, size)")
-            where = torch.from_numpy(picked.layout.where).to(hidden.device)
+            where = to_device(picked.layout.where, hidden.device)
             rows = hidden[0, where]
             picked.hidden.append(rows)
             return ((hidden[:1, :1] if self.direct or not len(rows) else rows.unsqueeze(0)), *args[1:])
@@ -94,8 +96,8 @@ class Head:
         if len(picked.hidden) != 1:
             raise UnsupportedError(f"its output layer ran {len(picked.hidden)} times in one pass")
 
-    def score(self, picked: Picked, output: Any, layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Natural-log probability and greediness of each scored token of ``layout``, in its order."""
+    def score(self, picked: Picked, output: Any, layout: Layout) -> Pending:
+        """Natural-log probability and greediness of each scored token of ``layout``, in its order, once they are there."""
         import torch
 
         hidden = picked.hidden[0]
@@ -109,13 +111,18 @@ class Head:
             part = hidden[begin : begin + _ROWS]
             logits = None if self.direct else output.logits[0, begin : begin + _ROWS]
             first, last = np.searchsorted(sources, [begin, begin + _ROWS])
-            source = torch.from_numpy(sources[first:last] - begin).to(hidden.device)
-            target = torch.from_numpy(layout.targets[order[first:last]]).to(hidden.device)
+            source = to_device(sources[first:last] - begin, hidden.device)
+            target = to_device(layout.targets[order[first:last]], hidden.device)
             results.append(self._chunk(part, logits, source, target).to(hidden.device))
-        both = torch.cat(results, dim=1).cpu().numpy()
-        logprobs, greedy = np.empty(len(order)), np.empty(len(order), dtype=np.bool_)
-        logprobs[order], greedy[order] = both[0], both[1] > 0
-        return logprobs, greedy
+        arrived = coming(torch.cat(results, dim=1))
+
+        def pending() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+            both = arrived()
+            logprobs, greedy = np.empty(len(order)), np.empty(len(order), dtype=np.bool_)
+            logprobs[order], greedy[order] = both[0], both[1] > 0
+            return logprobs, greedy
+
+        return pending
 
     def _chunk(
         self, hidden: torch.Tensor, logits: torch.Tensor | None, source: torch.Tensor, target: torch.Tensor
@@ -128,8 +135,9 @@ class Head:
         import torch
 
         seen = _Running(hidden, source, target)
+        add = seen.add if hidden.device.type == "cpu" else seen.add_unseen
         for begin, tile in self._tiles(hidden) if logits is None else [(0, logits)]:
-            seen.add(begin, tile)
+            add(begin, tile)
         most, total, value = seen.most[source], seen.total[source], seen.value
         if logits is None and self._exact and self._layer.weight.device.type != "meta":  # which it is while offloaded
             weight = self._layer.weight[target].float()
@@ -183,5 +191,21 @@ class _Running:
         top = (beaten[source] & (value == here[source])).nonzero().squeeze(-1)  # argmax is slow on a CPU: only where needed
         first = tile[source[top]].argmax(dim=-1) == target[top]
         self.greedy[mine[top[first]]] = True
+        self._grow(tile, most)
+
+    def add_unseen(self, begin: int, tile: torch.Tensor) -> None:
+        """The same for a GPU, by operations whose sizes do not depend on the numbers: the host need not wait for any."""
+        import torch
+
+        here, first = tile.max(dim=-1)
+        most = torch.maximum(here.float(), self.most)
+        beaten = (here.float() > self.most)[self._source]
+        at = (self._target - begin).clamp(0, tile.shape[1] - 1)
+        mine = self._target == at + begin
+        self.value = torch.where(mine, tile[self._source, at].float(), self.value)
+        self.greedy = torch.where(beaten, mine & (first[self._source] == at), self.greedy)
+        self._grow(tile, most)
+
+    def _grow(self, tile: torch.Tensor, most: torch.Tensor) -> None:
         self.total = self.total * (self.most - most).exp() + tile.float().sub_(most.unsqueeze(-1)).exp_().sum(dim=-1)
         self.most = most

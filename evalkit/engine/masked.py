@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.layout import Layout
 from evalkit.engine.streams import Kept
+from evalkit.engine.transfer import to_device
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,8 @@ class MaskedForward:
         cache = DynamicCache()
         for layer, (key, value) in enumerate(kept if start else ()):
             cache.update(key[:, :, :start], value[:, :, :start], layer)
-        ids, depth = (torch.from_numpy(array).to(device).unsqueeze(0) for array in (layout.ids, layout.depth))
-        sees = torch.from_numpy(layout.sees).to(device)
+        ids, depth = (to_device(array, device).unsqueeze(0) for array in (layout.ids, layout.depth))
+        sees = to_device(layout.sees, device)
         sees = torch.cat([sees.new_ones(1, sees.shape[1], start), sees], dim=2).unsqueeze(1)
         dtype = next(self._module.parameters()).dtype
         mask = torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill_(~sees, torch.finfo(dtype).min)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, out_of_memory
 from evalkit.engine.continuous import ContinuousGenerator
-from evalkit.engine.head import Head, UnsupportedError
+from evalkit.engine.head import Head, Pending, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
 from evalkit.engine.memory import limits_for
@@ -29,8 +29,8 @@ from evalkit.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-#: A pass's layout, and for each of its scored tokens the log-probability and whether it is the likeliest.
-Done = tuple[Layout, NDArray[np.float64], NDArray[np.bool_]]
+#: A pass's layout, and what waits for the numbers of its scored tokens.
+Done = tuple[Layout, Pending]
 
 #: By device. A pass over a few tokens streams all the weights: on a CPU that costs as much as some 64 tokens more.
 _LIMITS = {
@@ -129,15 +129,15 @@ class PrefixEngine:
 
         def work(step: Step, kept: Kept) -> tuple[Done, Kept | None]:
             layout = lay_out(step, trie, jobs)
-            logprobs, greedy, grown = forward_layout(forward, head, layout, self._device, kept, keep=step.keep)
-            return (layout, logprobs, greedy), grown
+            pending, grown = forward_layout(forward, head, layout, self._device, kept, keep=step.keep)
+            return (layout, pending), grown
 
         streams = streams_for(self._device, parallel=forward.parallel)
         limits = _within(self._limits, limits_for(self._module, self._device).pass_tokens // streams.count)
         limits = _even(limits, trie, streams.count)
         try:
             with forward.ready(), head.watching(), through_onednn(self._module, self._device):
-                streams.run(plan(trie, limits), work, lambda done: tally.add(*done), stop)
+                streams.run(plan(trie, limits), work, lambda done: tally.add(done[0], *done[1]()), stop)
             return True
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -168,13 +168,13 @@ class PrefixEngine:
 
 def forward_layout(
     forward: Forward, head: Head, layout: Layout, device: Any, kept: Kept, *, keep: bool
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], Kept | None]:
-    """Run one pass: the natural-log probability and greediness of each of its scored tokens, and what is kept now."""
+) -> tuple[Pending, Kept | None]:
+    """Run one pass: what waits for the numbers of its scored tokens, and what is kept now."""
     with head.picking(layout) as picked:
         output, grown = forward.run(layout, device, kept, keep=keep)
     if not len(layout.where):
-        return np.zeros(0), np.zeros(0, dtype=np.bool_), grown
-    return *head.score(picked, output, layout), grown
+        return lambda: (np.zeros(0), np.zeros(0, dtype=np.bool_)), grown
+    return head.score(picked, output, layout), grown
 
 
 class _Tally:

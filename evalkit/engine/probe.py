@@ -77,7 +77,8 @@ def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any,
     with forward.ready(), head.watching():
         for step in plan(trie, replace(_LIMITS, flat=forward.flat)):
             layout = lay_out(step, trie, jobs)
-            logprobs, _, grown = forward_layout(forward, head, layout, device, kept, keep=step.keep)
+            pending, grown = forward_layout(forward, head, layout, device, kept, keep=step.keep)
+            logprobs, _ = pending()
             kept = kept if grown is None else grown
             np.add.at(sums, layout.jobs, logprobs)
             if not step.keep and len(layout.jobs) > len(jobs) // 2:
@@ -105,7 +106,8 @@ def _sealed(
     seen = np.zeros(len(layout.ids), dtype=np.bool_)
     seen[layout.cells[row, layout.sees[row, column]]] = True
     others = np.where(seen, layout.ids, (layout.ids + 1) % int(config.vocab_size))
-    changed, _, _ = forward_layout(forward, head, replace(layout, ids=others), device, kept, keep=False)
+    pending, _ = forward_layout(forward, head, replace(layout, ids=others), device, kept, keep=False)
+    changed, _ = pending()
     off = np.abs(changed - logprobs)[seen[layout.where[layout.sources]]].max()
     if not off <= _LEAK:
         raise UnsupportedError(f"a self-check found log-probabilities that changed by {off:.2g} with the texts beside them")

@@ -46,10 +46,14 @@ class _Node(Generic[Result]):
 
 
 class Streams:
-    """Runs steps on ``count`` threads with ``threads`` cores each; with one, in the calling thread."""
+    """Runs steps on ``count`` threads with ``threads`` cores each; with one, in the calling thread.
 
-    def __init__(self, count: int, threads: int) -> None:
-        self.count, self.threads = count, threads
+    ``behind``: a result is handed over when the next step has been started. On a GPU, where starting a step does not wait
+    for it, the host then prepares the next one meanwhile.
+    """
+
+    def __init__(self, count: int, threads: int, *, behind: bool = False) -> None:
+        self.count, self.threads, self.behind = count, threads, behind
 
     def run(self, steps: Iterator[Step], work: Work[Result], got: Callable[[Result], None], stop: threading.Event) -> None:
         """Hand each step's result to ``got``, on the calling thread and as it is there. No step begins once ``stop`` is set.
@@ -58,13 +62,25 @@ class Streams:
         """
         nodes = _linked(steps)
         if self.count == 1:
-            for node in nodes:
-                if stop.is_set():
-                    return
-                got(_run(node, work))
+            self._one_by_one(nodes, work, got, stop)
             return
         with _threads(self.threads), ThreadPoolExecutor(self.count, "evalkit-pass", _set_threads, (self.threads,)) as pool:
             self._schedule(nodes, work, got, stop, pool)
+
+    def _one_by_one(
+        self, nodes: Iterator[_Node[Result]], work: Work[Result], got: Callable[[Result], None], stop: threading.Event
+    ) -> None:
+        started: deque[Result] = deque()
+        try:
+            for node in nodes:
+                if stop.is_set():
+                    break
+                started.append(_run(node, work))
+                while len(started) > self.behind:
+                    got(started.popleft())
+        finally:
+            while started:
+                got(started.popleft())
 
     def _schedule(
         self,
@@ -115,7 +131,7 @@ def streams_for(device: Any, *, parallel: bool) -> Streams:
 
     threads = torch.get_num_threads()
     if not parallel or device.type != "cpu" or threads < 2:
-        return Streams(1, threads)
+        return Streams(1, threads, behind=device.type == "cuda")
     count = min(threads, _MOST)
     return Streams(count, threads // count)
 

@@ -19,6 +19,7 @@ from evalkit.engine.interface import Attention
 from evalkit.engine.layout import Layout
 from evalkit.engine.plan import Ints
 from evalkit.engine.streams import Kept
+from evalkit.engine.transfer import to_device
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,8 @@ class TreeForward:
 
     def run(self, layout: Layout, device: Any, kept: Kept, *, keep: bool) -> tuple[Any, Kept | None]:
         """The model's output, and with ``keep`` the first ``layout.start`` of ``kept`` and what this pass adds to them."""
-        import torch
-
         now = _Pass(layout, device, [(k[:, :, : layout.start], v[:, :, : layout.start]) for k, v in kept], keep)
-        ids, depth = (torch.from_numpy(array).to(device).unsqueeze(0) for array in (layout.ids, layout.depth))
+        ids, depth = (to_device(array, device).unsqueeze(0) for array in (layout.ids, layout.depth))
         with _within(now):
             output = self._module(input_ids=ids, position_ids=depth, use_cache=False)
         self._attention.agree(now.windows)
@@ -55,7 +54,6 @@ class _Pass:
     """One forward pass: what its attention needs, made once for all layers."""
 
     def __init__(self, layout: Layout, device: Any, kept: list[tuple[torch.Tensor, torch.Tensor]], keep: bool) -> None:
-        import torch
 
         self.start, self.keep = layout.start, keep
         self.kept = kept if layout.start else []
@@ -64,8 +62,8 @@ class _Pass:
         self.deepest = int(layout.depth.max())
         self.bins, self.width = layout.cells.shape
         self._layout = layout
-        self._sees = torch.from_numpy(layout.sees).to(device)
-        self._depth = torch.from_numpy(layout.depth[layout.cells]).to(device)
+        self._sees = to_device(layout.sees, device)
+        self._depth = to_device(layout.depth[layout.cells], device)
         self._made: dict[Any, torch.Tensor] = {}
 
     def mask(self, like: torch.Tensor, groups: int, window: int | None, *, whole: bool) -> torch.Tensor:
@@ -122,10 +120,9 @@ class _Pass:
         return picked.view(-1, heads, size)
 
     def _index(self, key: tuple[Any, ...], make: Callable[[], Ints], device: Any) -> torch.Tensor:
-        import torch
 
         if (*key, device) not in self._made:
-            self._made[*key, device] = torch.from_numpy(make().ravel()).to(device)
+            self._made[*key, device] = to_device(make().ravel(), device)
         return self._made[*key, device]
 
 

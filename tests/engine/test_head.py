@@ -30,14 +30,17 @@ def scored(module, hidden, sources, targets):
     nothing = np.zeros((0, 2), dtype=np.int64)
     layout = Layout(0, nothing, nothing, nothing, nothing, nothing.astype(bool), nothing, sources, targets, sources)
     with torch.no_grad():
-        return head.score(Picked(layout, [hidden]), None, layout)
+        return head.score(Picked(layout, [hidden]), None, layout)()
 
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tile", [1, 7, 100, 2**21])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_tiles_do_not_show(dtype, tile, bias, monkeypatch):
+@pytest.mark.parametrize("way", ["cpu", "gpu"])
+def test_tiles_do_not_show(way, dtype, tile, bias, monkeypatch):
     monkeypatch.setattr(head_module, "_TILE", {"cpu": tile * 12})
+    if way == "gpu":  # its way of going over a tile, which gives the same anywhere
+        monkeypatch.setattr(head_module._Running, "add", head_module._Running.add_unseen)
     monkeypatch.setattr(head_module, "_ROWS", 12)
     module = Tiny(dtype, bias)
     draw = np.random.default_rng(1)
@@ -55,8 +58,11 @@ def test_tiles_do_not_show(dtype, tile, bias, monkeypatch):
 
 
 @pytest.mark.parametrize("tile", [1, 3, 64, 2**21])
-def test_of_equally_likely_tokens_the_first_is_the_most_likely(tile, monkeypatch):
+@pytest.mark.parametrize("way", ["cpu", "gpu"])
+def test_of_equally_likely_tokens_the_first_is_the_most_likely(way, tile, monkeypatch):
     monkeypatch.setattr(head_module, "_TILE", {"cpu": tile})
+    if way == "gpu":
+        monkeypatch.setattr(head_module._Running, "add", head_module._Running.add_unseen)
     module = Tiny(torch.float32, bias=False)
     with torch.no_grad():
         module.layer.weight.zero_()

@@ -55,6 +55,21 @@ def test_every_step_runs_once_after_the_beginning_it_continues(count):
         assert got == sorted(got)
 
 
+def test_behind_a_result_is_taken_when_the_next_step_has_started():
+    some, events = steps()[:4], []
+
+    def work(step, kept):
+        if step is some[3]:
+            raise MemoryError("full")
+        events.append(("start", some.index(step)))
+        return step, [0] * 100 if step.keep else None
+
+    with pytest.raises(MemoryError):
+        Streams(1, 1, behind=True).run(iter(some), work, lambda s: events.append(("got", some.index(s))), threading.Event())
+    order = [("start", 0), ("start", 1), ("got", 0), ("start", 2), ("got", 1), ("got", 2)]
+    assert events == order, "and nothing that was computed is lost"
+
+
 def test_steps_do_run_side_by_side():
     meet = threading.Barrier(2, timeout=20)
     some = [step for step in steps() if not step.keep and not step.start] or [steps()[-1]]
