@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evalkit.digest import file_digest
 from evalkit.errors import ModelError
-from evalkit.models.digest import file_digest
-from evalkit.models.quiet import quiet
+from evalkit.quiet import quiet
 from evalkit.resources import user_cache_dir
 
 #: Part of every folder's name: raise it when the conversion changes.

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
+from evalkit.digest import module_checksum, module_digest, tokenizer_digest
 from evalkit.engine.base import Engine, build_engine
 from evalkit.errors import ModelError
 from evalkit.models.ahead import Ahead, Halted, HaltedError
 from evalkit.models.answer import Answerer, Ask
 from evalkit.models.base import Capabilities, ModelOptions, Sink, Source, TokenSplit
 from evalkit.models.chat import ChatTemplate
-from evalkit.models.digest import module_checksum, module_digest, tokenizer_digest
 from evalkit.models.hf_load import Loaded, load_checkpoint, load_tokenizer
 from evalkit.models.provider import Arg, Provider, flag, mapping, one_of, parse_args, positive, whole
-from evalkit.models.quiet import quiet
 from evalkit.models.settings import max_tokens_of
 from evalkit.models.tokens import Tokens, resolve_max_length
+from evalkit.quiet import quiet
 from evalkit.types import Failure, Json, Message, Prompt, Request, RequestKind, Response, content_hash
 
 #: Requests taken at a time: what an engine can sort, and share prefixes within.

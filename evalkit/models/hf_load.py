@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalkit.digest import folder_digest, module_digest, state_digest
 from evalkit.errors import ModelError
 from evalkit.models.base import ModelOptions
-from evalkit.models.digest import folder_digest, module_digest, state_digest
 from evalkit.models.gguf import converted
-from evalkit.models.quiet import quiet
+from evalkit.quiet import quiet
 from evalkit.types import Json, content_hash
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
