@@ -1,8 +1,8 @@
 """The Encoder contract: token rows in, one array a row out; whatever was encoded before is not encoded again.
 
-A learned metric loads its network with `network`, turns texts into `Tokens`, and asks the service for `Encoder.map`: that
-drops repeats, sorts by true token count, packs batches by a token budget, runs ``forward`` and keeps the rows in memory and
-on disk. What a row means (token states of a layer, a pooled vector, a score) is the metric's own affair.
+A learned metric gets its network from `encoder`, turns texts into `Tokens`, and asks for `Encoder.map`: that drops repeats,
+sorts by true token count, packs batches by a token budget, runs ``forward`` and keeps the rows in memory and on disk. What a
+row means (token states of a layer, a pooled vector, a score) is the metric's own affair.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -26,8 +27,9 @@ class EncoderSpec:
     """Which network, and how it computes. Equal specs share one loaded network for the life of the process.
 
     ``model`` is a hub name or a directory. ``device`` is ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``,
-    ``mps``. ``batch_tokens`` bounds rows x longest row of a batch; ``None``: by device and memory. ``cache``: whether rows
-    are kept on disk beyond the process.
+    ``mps``; float16 is refused on a CPU, which computes it slower and no better than bfloat16. ``batch_tokens`` bounds
+    rows x longest row of a batch; ``None``: by device and memory. ``cache``: whether rows are kept on disk beyond the
+    process.
     """
 
     model: str
@@ -110,10 +112,12 @@ class Encoder(Protocol):
         ...
 
     def map(self, rows: Sequence[Tokens], forward: Forward, *, key: str, what: str = "encoding") -> list[Rows]:
-        """One float32 array a row, in order, equal rows computed once.
+        """One float32 array a row, in order, equal rows computed once. The arrays are read-only: copy one to change it.
 
         ``key`` names what ``forward`` computes (layer, pooling, version): rows of equal content under the same key, dtype
-        and fingerprint are taken from memory or disk. ``what`` is the word of the progress bar.
+        and fingerprint are taken from memory or disk. ``what`` is the word of the progress bar. ``forward`` may be called
+        again with parts of a batch that did not fit the memory. Raises ScorerError where not even one row fits, and where
+        a row's values are not finite.
         """
         ...
 
@@ -122,15 +126,69 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a network's files are, found without loading any weights.
+
+    ``name`` is what a reader sees (a hub id, or a folder's own name); ``source`` is the folder or hub id itself, as
+    ``from_pretrained`` takes it together with ``revision`` (a hub commit where that is known). ``fingerprint`` is a hash of
+    weights, configuration and tokeniser files, of a hub id and its commit otherwise. ``found`` lists a folder's files.
+    """
+
+    name: str
+    source: str
+    folder: Path | None
+    revision: str | None
+    fingerprint: str
+    found: tuple[str, ...] = ()
+
+    def file(self, name: str) -> Path | None:
+        """The path of one of its files, fetched from the hub where need be; ``None`` if it has no such file.
+
+        Raises ScorerError where the hub cannot be asked.
+        """
+        from evalkit.encoder.checkpoint import file_of
+
+        return file_of(self, name)
+
+
+def checkpoint(
+    model: str, revision: str | None = None, *, needs: Sequence[str] = ("config.json",), kind: str = ""
+) -> Checkpoint:
+    """Find ``model``, a directory or a hub id, and see whether it has the files in ``needs``.
+
+    ``kind`` is what it should be, for the message ("a COMET checkpoint"). Cheap: only small files come from the hub.
+    Raises ScorerError with one line: no such directory or id, no network, or what was found and what was expected.
+    """
+    from evalkit.encoder.checkpoint import locate
+
+    return locate(model, revision, tuple(needs), kind)
+
+
+def wrong_kind(place: Checkpoint, expected: str) -> Exception:
+    """The ScorerError to raise for a checkpoint that is not what a metric needs: what was found, and what was expected."""
+    from evalkit.encoder.checkpoint import misfit
+
+    return misfit(place, expected)
+
+
 def encoder(spec: EncoderSpec, load: Loader | None = None, *, name: str = "encoder") -> Encoder:
     """The process-wide encoder of ``spec``; loaded by ``load`` (default: ``AutoModel`` and ``AutoTokenizer``) on first use.
 
-    ``name`` tells apart networks that different loaders make of one directory. Raises ScorerError with one line where the
-    model cannot be found or is of the wrong kind.
+    ``name`` tells apart networks that different loaders make of one directory. The service moves what ``load`` gives to the
+    device and the dtype, silences its libraries, and turns whatever it raises into a line. Raises ScorerError with one line
+    where the model cannot be found or is of the wrong kind, the device is not there, or packages are missing.
     """
     from evalkit.encoder.service import shared
 
     return shared(spec, load, name)
+
+
+def release() -> None:
+    """Let go of all loaded networks and the rows in memory (those on disk stay)."""
+    from evalkit.encoder.service import forget
+
+    forget()
 
 
 class Watcher(Protocol):
@@ -139,8 +197,8 @@ class Watcher(Protocol):
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
-def watched(watcher: Watcher | None) -> AbstractContextManager[None]:
-    """Within the context, every `Encoder.map` reports rows done and rows in all to ``watcher``."""
+def watched(watcher: Watcher | None, warn: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+    """Within the context, every `Encoder.map` reports rows done and rows in all to ``watcher``, and trouble to ``warn``."""
     from evalkit.encoder.progress import watching
 
-    return watching(watcher)
+    return watching(watcher, warn)
