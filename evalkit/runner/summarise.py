@@ -111,6 +111,8 @@ def _gaps(rows: Rows) -> tuple[str, ...]:
     if rows.unscored:
         reason, count = rows.unscored.most_common(1)[0]
         notes.append(f"unscored because {reason}" + (f" ({count})" if count < sum(rows.unscored.values()) else ""))
+    if len(rows.stats):
+        notes += rows.scorer.notes(rows.stats)
     return tuple(notes)
 
 

@@ -91,6 +91,10 @@ class Scorer(Protocol):
         """Further facts for the report (a confusion matrix, per-class values); JSON, no NaN."""
         ...
 
+    def notes(self, stats: Array) -> Sequence[str]:
+        """What a reader must know before trusting the value, one short phrase each (``3 with text cut ...``)."""
+        ...
+
 
 class BaseScorer:
     """Defaults for a scorer over samples; subclasses set ``metrics`` and write `score_one` (and `aggregate` if no mean)."""
@@ -135,6 +139,9 @@ class BaseScorer:
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
         return {}
+
+    def notes(self, stats: Array) -> Sequence[str]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,5 +48,8 @@ class Labelled:
     def detail(self, stats: Array) -> Mapping[str, Json]:
         return self.inner.detail(stats)
 
+    def notes(self, stats: Array) -> Sequence[str]:
+        return self.inner.notes(stats)
+
     def _outer(self, metric: str) -> str:
         return self.name if len(self.inner.metrics) == 1 else f"{self.name}:{metric}"
