@@ -69,6 +69,12 @@ class Lines:
     def phase(self, text: str) -> None:
         say(f"evalkit: {text} ({duration(time.monotonic() - self._began)} so far)")
 
+    def working(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last >= PERIOD:
+            self._last = now
+            say(f"evalkit: {what}, {count(done)} of {count(total)} texts ({duration(now - self._began)} so far)")
+
     def warning(self, text: str) -> None:
         say(f"evalkit: warning: {text}")
 
@@ -81,6 +87,7 @@ class OnTerminal:
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._line: TaskID | None = None
+        self._texts: TaskID | None = None
         self._resumed = 0
 
     def started(self, run: Run, samples: int, requests: int, resumed: int) -> None:
@@ -100,6 +107,16 @@ class OnTerminal:
             say(f"evalkit: {text}")
         else:
             self._bar.update(self._line, description=_plain(text))
+
+    def working(self, what: str, done: int, total: int) -> None:
+        """A bar of its own, from the first batch to the last."""
+        if self._texts is None and done < total:
+            self._texts = self._bar.add_task(_plain(what), total=total, completed=done, note="", resumed=done)
+        elif self._texts is not None and done < total:
+            self._bar.update(self._texts, description=_plain(what), completed=done, total=total)
+        elif self._texts is not None:
+            self._bar.remove_task(self._texts)
+            self._texts = None
 
     def warning(self, text: str) -> None:
         say(f"evalkit: warning: {text}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.cache import ResponseCache, default_folder
+from evalkit.encoder.base import watched
 from evalkit.errors import ConfigError
 from evalkit.models.base import KeepingModel, Model
 from evalkit.models.callable import CallableModel
@@ -52,6 +53,10 @@ class Progress(Protocol):
 
     def phase(self, text: str) -> None: ...
 
+    def working(self, what: str, done: int, total: int) -> None:
+        """A scorer's network is at ``what`` (``encoding``): ``done`` of ``total`` texts. Called after every batch."""
+        ...
+
     def warning(self, text: str) -> None: ...
 
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
@@ -65,6 +70,8 @@ class Silent:
     def answered(self, task: str, done: int, errors: int, running: tuple[str, float] | None) -> None: ...
 
     def phase(self, text: str) -> None: ...
+
+    def working(self, what: str, done: int, total: int) -> None: ...
 
     def warning(self, text: str) -> None: ...
 
@@ -143,7 +150,7 @@ def score_run(
     summaries: list[Summary] = []
     facts_by_task: dict[str, Facts] = {}
     for task in tasks:
-        with writing(store.path):
+        with writing(store.path), watched(progress.working, progress.warning):
             rows, facts = score_task(store, task, fingerprints)
         facts_by_task[task.name] = facts
         n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
