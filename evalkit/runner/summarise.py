@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from evalkit.runner.score import Facts, Rows
-from evalkit.scorers.base import Array, MetricInfo
+from evalkit.scorers.base import Array, MetricInfo, pinned
 from evalkit.scorers.estimate import Estimate, estimate
 from evalkit.stats.intervals import at_chance, effective_n, saturated, wilson
 from evalkit.stats.means import pooled_stderr, unweighted_stderr
@@ -59,7 +59,7 @@ def _summary(rows: Rows, metric: MetricInfo, stats: Array, clusters: np.ndarray 
         unit=rows.scorer.unit,
         higher_is_better=metric.higher_is_better,
         n_shot=n_shot,
-        signature=rows.scorer.signature(),
+        signature=pinned(rows.scorer, stats),
     )
 
 

@@ -115,6 +115,13 @@ class BaseScorer:
         parts = [self.name, *(f"{k}:{v}" for k, v in sorted(self.parameters().items())), f"version:{self.version}"]
         return "|".join(parts)
 
+    def signature_of(self, stats: Array) -> str:
+        """The signature with what only the scored data tells (the number of references), for a summary of ``stats``.
+
+        `signature` itself never depends on data: it names score files and identifies a run's configuration.
+        """
+        return self.signature()
+
     def requests(self, record: Record) -> Sequence[Request]:
         return ()
 
@@ -142,6 +149,12 @@ class BaseScorer:
 
     def notes(self, stats: Array) -> Sequence[str]:
         return ()
+
+
+def pinned(scorer: Scorer, stats: Array) -> str:
+    """How ``scorer`` computed a value from ``stats``: its `signature_of` where it has one, else its signature."""
+    describe: Callable[[Array], str] | None = getattr(scorer, "signature_of", None)
+    return scorer.signature() if describe is None or not len(stats) else describe(stats)
 
 
 @dataclass(frozen=True, slots=True)

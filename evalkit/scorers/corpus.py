@@ -1,31 +1,44 @@
-"""BLEU, chrF and TER through sacrebleu's own statistics: one row of counts a sample, the corpus score by weighting."""
+"""BLEU, chrF and TER through sacrebleu's own statistics: one row of counts a sample, the corpus score by weighting.
+
+The counts come from sacrebleu's classes; sentence scores, the corpus score, its bootstrap and its paired tests are all
+computed from that one extraction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from evalkit.errors import ScorerError
+from evalkit.errors import ScorerError, nearest
 from evalkit.scorers.base import Array, MetricInfo
-from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, references, serves
-from evalkit.scorers.totals import TotalsScorer, ratio
+from evalkit.scorers.common import one_of, serves, whole
+from evalkit.scorers.ngram_totals import bleu_scores, chrf_scores, ter_scores
+from evalkit.scorers.pairs import score_pairs
+from evalkit.scorers.totals import TotalsScorer
 from evalkit.types import Json, Record, Score
 
 #: sacrebleu's class and what sets each metric apart.
 _KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "bleu": ("BLEU", {}),
+    "bleu": ("BLEU", {"force": True}),  # force only silences a warning about tokenised lines
     "chrf": ("CHRF", {}),
     "chrf++": ("CHRF", {"word_order": 2}),
     "ter": ("TER", {}),
 }
+#: Options that sacrebleu's signature does not show, and the value that needs no mention.
+_UNSEEN: Mapping[str, Json] = {"max_ngram_order": 4, "beta": 2}
+_SMOOTHINGS = ("exp", "floor", "add-k", "none")
+_SPM = ("spm", "flores101", "flores200", "spBLEU-1K")
 
 
 class Corpus(TotalsScorer):
     """A sacrebleu corpus metric with sacrebleu's defaults, in [0, 100] (TER: 0 and more, lower is better).
 
-    Several answers of a sample add the mean of their counts. The reported value of a sample is its own corpus score.
+    Several answers of a sample add the mean of their counts. The value of a sample is its sentence score (the mean over its
+    answers), which for BLEU uses the effective order, as sacrebleu's ``sentence_bleu`` and ``--sentence-level`` do.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
@@ -39,95 +52,261 @@ class Corpus(TotalsScorer):
             ),
         )
 
-    def parameters(self) -> Mapping[str, Json]:
-        from importlib.metadata import version
+    def signature(self) -> str:
+        """Name and sacrebleu's signature, without the number of references, which only the data tells (`signature_of`)."""
+        return "|".join([self.name, self.sacrebleu_signature(1).removeprefix("nrefs:1|"), *self._unseen()])
 
-        return {**self._options, "sacrebleu": version("sacrebleu")}
+    def signature_of(self, stats: Array) -> str:
+        return "|".join([self.name, self.sacrebleu_signature(number_of_references(stats)), *self._unseen()])
+
+    def sacrebleu_signature(self, references: int) -> str:
+        """What sacrebleu prints for this metric over data with so many references a sample (-1: a varying number)."""
+        self.engine.num_refs = references
+        return str(self.engine.get_signature().format())
+
+    def _unseen(self) -> list[str]:
+        found = {k: v for k, v in self._options.items() if k in _UNSEEN and v != _UNSEEN[k]}
+        smoothing = self._options.get("smooth_value")
+        if smoothing is not None and float(f"{smoothing:.2f}") != smoothing:  # sacrebleu shows two decimals
+            found["smooth_value"] = smoothing
+        return [f"{key}:{value}" for key, value in sorted(found.items())]
 
     @property
     def engine(self) -> Any:
-        """The sacrebleu metric object, made on first use."""
+        """The sacrebleu metric object, made on first use. Raises ScorerError for what sacrebleu refuses."""
         if self._sacrebleu is None:
             import sacrebleu.metrics
 
             kind, fixed = _KINDS[self.name]
+            tokenizer = self._options.get("tokenize")
+            if tokenizer is not None and tokenizer not in sacrebleu.metrics.BLEU.TOKENIZERS:
+                known = sorted(sacrebleu.metrics.BLEU.TOKENIZERS)
+                hint = nearest(str(tokenizer), known) or f"; it has {', '.join(known)}"
+                raise ScorerError(f"scorer {self.name!r}: sacrebleu has no tokenizer {tokenizer!r}{hint}")
             try:
-                self._sacrebleu = getattr(sacrebleu.metrics, kind)(**fixed, **self._options)
-            except (TypeError, ValueError, AssertionError, KeyError) as error:
-                raise ScorerError(f"scorer {self.name!r}: sacrebleu refuses {self._options}: {error}") from error
+                self._sacrebleu = getattr(sacrebleu.metrics, kind)(**{**fixed, **self._options})
+            except (Exception, SystemExit) as error:  # sacrebleu exits where a download fails on TLS
+                raise ScorerError(f"scorer {self.name!r}: {self._refused(error)}") from error
         return self._sacrebleu
 
+    def _refused(self, error: BaseException) -> str:
+        """Why sacrebleu could not make its metric, in one line."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        tokenizer = self._options.get("tokenize")
+        if tokenizer in _SPM and not isinstance(error, ImportError):
+            return (
+                f"the tokenizer {tokenizer!r} needs a model that sacrebleu downloads, which failed ({reason}); run once "
+                "with a network, or copy the model to the folder models/ of $SACREBLEU"
+            )
+        return f"sacrebleu refuses {self._options}: {reason}"
+
+    def rows(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The counts that sacrebleu keeps of each hypothesis against its references, any number each, at least one."""
+        streams = [[golds[i] if i < len(golds) else None for golds in references] for i in range(max(map(len, references)))]
+        return [[float(x) for x in row] for row in self.engine._extract_corpus_statistics(hypotheses, streams)]
+
     def row(self, hypothesis: str, golds: Sequence[str]) -> list[float]:
-        """The counts that sacrebleu keeps of one hypothesis against its references."""
-        return [float(x) for x in self.engine._extract_corpus_statistics([hypothesis], [[gold] for gold in golds])[0]]
+        """The counts of one hypothesis."""
+        return self.rows([hypothesis], [golds])[0]
+
+    def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
+        return score_pairs(records, self._batch, _verdict)
 
     def score_one(self, record: Record) -> Score:
-        given = answers(record)
-        if given is None:
-            return Score.unscored(no_answer(record))
-        golds = references(record.sample)
-        if not golds:
-            return Score.unscored(NO_REFERENCE)
-        rows = np.array([self.row(answer, golds) for answer in given])
-        stats = rows.mean(axis=0)
-        return Score(tuple(stats.tolist()), self.value(stats))
+        return self.score([record], None)[0]
+
+    def _batch(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Sequence[tuple[Array, float]]:
+        found = self.measure(hypotheses, references)
+        return list(zip(found.stats, found.sentences, strict=True))
+
+    def measure(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> CorpusScores:
+        """Corpus score, sentence scores and statistics of aligned hypotheses and references, from one extraction."""
+        counts = np.array(self.rows(hypotheses, references), dtype=np.float64)
+        stats = np.column_stack([counts, [float(len(golds)) for golds in references]])
+        return CorpusScores(
+            self.value(counts.sum(axis=0)),
+            self.sentence_scores(counts),
+            stats,
+            self.sacrebleu_signature(number_of_references(stats)),
+        )
 
     def value(self, totals: Array) -> float:
         """The corpus score of one row of totals."""
         return float(self.finish(totals)[self.name])
 
+    def features(self, stats: Array) -> Array:
+        return stats[:, :-1]
+
     def finish(self, totals: Array) -> Mapping[str, Array]:
+        return {self.name: self._formula(totals, bool(self._options.get("effective_order", False)))}
+
+    def sentence_scores(self, counts: Array) -> Array:
+        """Sentence scores (n,) as sacrebleu has them, from rows of counts (n, width)."""
+        return self._formula(counts, effective_order=True)
+
+    def detail(self, stats: Array) -> Mapping[str, Json]:
+        """For BLEU what sacrebleu prints beside the score: precisions in percent, brevity penalty, lengths in tokens."""
+        if self.name != "bleu":
+            return {}
+        hypothesis, reference, *counts = self.features(stats).sum(axis=0).tolist()
+        matches, ngrams = counts[: len(counts) // 2], counts[len(counts) // 2 :]
+        return {
+            "precisions": [100 * m / n if n else 0.0 for m, n in zip(matches, ngrams, strict=True)],
+            "brevity_penalty": math.exp(min(0.0, 1 - reference / hypothesis)) if hypothesis else 0.0,
+            "answer_tokens": hypothesis,
+            "reference_tokens": reference,
+        }
+
+    def _formula(self, totals: Array, effective_order: bool) -> Array:
+        options = self._options
         if self.name == "bleu":
-            return {self.name: bleu_scores(totals, self.engine.smooth_method, self.engine.smooth_value)}
-        flat = totals.reshape(-1, totals.shape[-1])
-        values = [float(self.engine._compute_score_from_stats(row.tolist()).score) for row in flat]
-        return {self.name: np.array(values, dtype=np.float64).reshape(totals.shape[:-1])}
+            return bleu_scores(totals, options.get("smooth_method", "exp"), options.get("smooth_value"), effective_order)
+        if self.name == "ter":
+            return ter_scores(totals)
+        return chrf_scores(totals, options.get("beta", 2), bool(options.get("eps_smoothing", False)))
 
 
-def bleu_scores(totals: Array, smoothing: str = "exp", amount: float | None = None) -> Array:
-    """Corpus BLEU (...) from totals (..., 2 + 2 * order): hypothesis and reference length, matches, n-grams by order.
+@dataclass(frozen=True, slots=True)
+class CorpusScores:
+    """A corpus metric over texts: ``score`` of the corpus, ``sentences`` (n,), ``stats`` (n, width), sacrebleu's signature.
 
-    sacrebleu's formula and smoothings, but for many totals at once and without its rounding of lengths to whole numbers,
-    which fractional weights need. ``amount`` is the value that floor and add-k smoothing add (defaults 0.1 and 1).
+    ``stats`` are sacrebleu's counts and, last, the number of references.
     """
-    order = (totals.shape[-1] - 2) // 2
-    hypothesis, reference = totals[..., 0], totals[..., 1]
-    matches, ngrams = totals[..., 2 : 2 + order], totals[..., 2 + order :]
-    some = (matches > 0).any(axis=-1)
-    if smoothing == "add-k":
-        added = np.where(np.arange(order) > 0, 1.0 if amount is None else amount, 0.0)
-        matches, ngrams = matches + added, ngrams + added
-    none = matches <= 0
-    if smoothing == "exp":
-        smoothed = 0.5 ** np.cumsum(none, axis=-1)
-    else:
-        smoothed = np.full(matches.shape, (0.1 if amount is None else amount) if smoothing == "floor" else 0.0)
-    precisions = ratio(np.where(none, smoothed, matches), ngrams, 0.0)
-    brevity = np.exp(np.minimum(0.0, 1.0 - ratio(reference, hypothesis, np.inf)))
-    with np.errstate(divide="ignore"):
-        score = 100.0 * brevity * np.exp(np.log(precisions).mean(axis=-1))
-    return np.asarray(np.where(some, score, 0.0), dtype=np.float64)
+
+    score: float
+    sentences: Array
+    stats: Array
+    signature: str
+
+
+def corpus_scores(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any) -> CorpusScores:
+    """``bleu``, ``chrf``, ``chrf++`` or ``ter`` of texts without records; ``references`` holds each hypothesis's own.
+
+    ``options`` are the scorer's. Raises ScorerError for an unknown name or an option that the metric refuses.
+    """
+    factories: dict[str, Callable[..., Corpus]] = {"bleu": bleu, "chrf": chrf, "chrf++": chrf_plus_plus, "ter": ter}
+    return factories[one_of("name", name, factories)](**options).measure(hypotheses, references)
+
+
+def number_of_references(stats: Array) -> int:
+    """References a sample by the last column of ``stats``; -1 where it varies, as sacrebleu has it."""
+    found = np.unique(stats[:, -1])
+    return int(found[0]) if len(found) == 1 else -1
+
+
+def _verdict(results: Sequence[tuple[Array, float]]) -> Score:
+    stats = np.mean([row for row, _ in results], axis=0)
+    return Score(tuple(stats.tolist()), float(np.mean([value for _, value in results])))
 
 
 @serves("generate_until")
-def bleu(tokenize: str | None = None, lowercase: bool | None = None, smooth_method: str | None = None) -> Corpus:
-    """Corpus BLEU with sacrebleu's defaults (13a, exp smoothing)."""
-    return Corpus("bleu", {"tokenize": tokenize, "lowercase": lowercase, "smooth_method": smooth_method})
+def bleu(
+    tokenize: str | None = None,
+    lowercase: bool | None = None,
+    smooth_method: str | None = None,
+    smooth_value: float | None = None,
+    effective_order: bool | None = None,
+    max_ngram_order: int | None = None,
+    trg_lang: str | None = None,
+) -> Corpus:
+    """Corpus BLEU with sacrebleu's defaults (13a, exp smoothing).
+
+    The value of a sample is ``sentence_bleu`` with these options: always with the effective order, so that a one-word
+    answer can reach 100. ``effective_order`` is about the corpus score.
+    """
+    if smooth_method is not None:
+        one_of("smooth_method", smooth_method, _SMOOTHINGS)
+    if smooth_value is not None:
+        _positive("smooth_value", smooth_value)
+    if max_ngram_order is not None:
+        whole("max_ngram_order", max_ngram_order)
+    return Corpus(
+        "bleu",
+        {
+            "tokenize": None if tokenize is None else str(tokenize),
+            "lowercase": lowercase,
+            "smooth_method": smooth_method,
+            "smooth_value": smooth_value,
+            "effective_order": effective_order,
+            "max_ngram_order": max_ngram_order,
+            "trg_lang": trg_lang,
+        },
+    )
 
 
 @serves("generate_until")
-def chrf(char_order: int | None = None, word_order: int | None = None, beta: int | None = None) -> Corpus:
+def chrf(
+    char_order: int | None = None,
+    word_order: int | None = None,
+    beta: float | None = None,
+    whitespace: bool | None = None,
+    lowercase: bool | None = None,
+    eps_smoothing: bool | None = None,
+) -> Corpus:
     """Corpus chrF with sacrebleu's defaults (6 characters, no words, beta 2)."""
-    return Corpus("chrf", {"char_order": char_order, "word_order": word_order, "beta": beta})
+    return _chrf("chrf", char_order, word_order, beta, whitespace, lowercase, eps_smoothing)
 
 
 @serves("generate_until")
-def chrf_plus_plus() -> Corpus:
-    """Corpus chrF++ (word order 2)."""
-    return Corpus("chrf++")
+def chrf_plus_plus(
+    char_order: int | None = None,
+    word_order: int | None = None,
+    beta: float | None = None,
+    whitespace: bool | None = None,
+    lowercase: bool | None = None,
+    eps_smoothing: bool | None = None,
+) -> Corpus:
+    """Corpus chrF++: chrF that counts words and pairs of words too (word order 2)."""
+    return _chrf("chrf++", char_order, word_order, beta, whitespace, lowercase, eps_smoothing)
+
+
+def _chrf(
+    name: str,
+    char_order: int | None,
+    word_order: int | None,
+    beta: float | None,
+    whitespace: bool | None,
+    lowercase: bool | None,
+    eps_smoothing: bool | None,
+) -> Corpus:
+    if char_order is not None:
+        whole("char_order", char_order)
+    if word_order is not None:
+        whole("word_order", word_order, 0)
+    if beta is not None:
+        _positive("beta", beta)
+    return Corpus(
+        name,
+        {
+            "char_order": char_order,
+            "word_order": word_order,
+            "beta": beta,
+            "whitespace": whitespace,
+            "lowercase": lowercase,
+            "eps_smoothing": eps_smoothing,
+        },
+    )
 
 
 @serves("generate_until")
-def ter(normalized: bool | None = None, no_punct: bool | None = None, case_sensitive: bool | None = None) -> Corpus:
+def ter(
+    normalized: bool | None = None,
+    no_punct: bool | None = None,
+    asian_support: bool | None = None,
+    case_sensitive: bool | None = None,
+) -> Corpus:
     """Corpus translation edit rate with sacrebleu's defaults; lower is better."""
-    return Corpus("ter", {"normalized": normalized, "no_punct": no_punct, "case_sensitive": case_sensitive})
+    return Corpus(
+        "ter",
+        {
+            "normalized": normalized,
+            "no_punct": no_punct,
+            "asian_support": asian_support,
+            "case_sensitive": case_sensitive,
+        },
+    )
+
+
+def _positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ScorerError(f"scorer parameter {name!r} must be a number above 0, not {value!r}")

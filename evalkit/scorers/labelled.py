@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evalkit.scorers.base import Array, MetricInfo, Scorer, Unit
+from evalkit.scorers.base import Array, MetricInfo, Scorer, Unit, pinned
 from evalkit.types import Json, Record, Request, Score
 
 
@@ -28,6 +28,9 @@ class Labelled:
 
     def signature(self) -> str:
         return f"{self.inner.signature()}|label:{self.name}"
+
+    def signature_of(self, stats: Array) -> str:
+        return f"{pinned(self.inner, stats)}|label:{self.name}"
 
     def requests(self, record: Record) -> Sequence[Request]:
         return self.inner.requests(record)
