@@ -41,6 +41,7 @@ SCORERS = Registry(
         "contains": f"{_HERE}.text:contains",
         "evaluate": f"{_HERE}.evaluate_bridge:evaluate",
         "embedding_similarity": f"{_HERE}.embedding:EmbeddingSimilarity",
+        "embedding_similarity": f"{_HERE}.embedding:EmbeddingSimilarity",
         "exact_match": f"{_HERE}.text:exact_match",
         "f1": f"{_HERE}.classification:f1",
         "group_correlation": f"{_HERE}.groups:GroupCorrelation",
