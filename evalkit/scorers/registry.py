@@ -41,7 +41,6 @@ SCORERS = Registry(
         "contains": f"{_HERE}.text:contains",
         "evaluate": f"{_HERE}.evaluate_bridge:evaluate",
         "embedding_similarity": f"{_HERE}.embedding:EmbeddingSimilarity",
-        "embedding_similarity": f"{_HERE}.embedding:EmbeddingSimilarity",
         "exact_match": f"{_HERE}.text:exact_match",
         "f1": f"{_HERE}.classification:f1",
         "group_correlation": f"{_HERE}.groups:GroupCorrelation",
@@ -158,8 +157,9 @@ def build_scorer(spec: ScorerSpec, plan: ScoringPlan) -> Scorer:
     known = _parameters(factory)
     given = dict(spec.params)
     label = given.pop("label", None) if "label" not in known else None
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(factory).parameters.values())
     for key in given:
-        if key not in known:
+        if key not in known and not open_ended:
             hint = nearest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has none")
             raise ScorerError(f"scorer {spec.name!r} has no parameter {key!r}{hint}")
     missing = [k for k, p in known.items() if p.default is inspect.Parameter.empty and k not in given]
