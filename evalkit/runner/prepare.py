@@ -15,7 +15,7 @@ from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
-from evalkit.scorers.base import Scorer, ScorerSpec
+from evalkit.scorers.base import Scorer, ScorerSpec, scorer_named
 from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.letter import in_form, left_out
@@ -121,11 +121,11 @@ def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
     task = build(config, splits, prompt, tables=tables)
     extra = tuple(spec for spec in map(scorer_spec, options.scorers) if fits(spec, task.output_type))
     scorers = build_scorers(replace(task.scoring, extra=extra))
-    _check_columns(task, scorers)
+    check_columns(task, scorers)
     return ReadyTask(task, config, scorers, extra)
 
 
-def _check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
+def check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
     """Refuse data that lacks a column which a scorer reads, before anything is asked."""
     needed = {column: scorer.name for scorer in scorers for column in getattr(scorer, "columns", ())}
     sample = next(iter(task.samples()), None) if needed else None
@@ -137,15 +137,19 @@ def _check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
 
 
 def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
-    """``"name"``, ``"name:param=value,param=value"`` or a mapping with ``name`` and parameters."""
+    """``"name"``, ``"name:param=value,param=value"`` or a mapping with ``name`` and parameters.
+
+    ``evaluate:NAME:param=value`` is a metric of the evaluate library: that name has a colon of its own.
+    """
     if isinstance(item, str):
-        name, _, rest = item.partition(":")
+        cut = re.search(r":(?=\w+=)" if item.startswith("evaluate:") else ":", item)
+        name, rest = (item, "") if cut is None else (item[: cut.start()], item[cut.end() :])
         pairs = [pair.partition("=") for pair in rest.split(",") if pair]
         if any(not equals for _, equals, _ in pairs):
             raise ScorerError(f"scorer {item!r}: parameters are written name:param=value,param=value")
-        return ScorerSpec(name, {key: _literal(value) for key, _, value in pairs})
+        return scorer_named(name, {key: _literal(value) for key, _, value in pairs})
     params = dict(item)
-    return ScorerSpec(str(params.pop("name", "")), params)
+    return scorer_named(str(params.pop("name", "")), params)
 
 
 def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None, *, connect: bool = True) -> Prepared:
@@ -160,12 +164,12 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     selection = select(options)
     tasks = _all_ready(selection.tasks, options)
     notes = [*_misfits(options, tasks), *_said(selection.tasks, tasks)]
-    asked = _roles(options, tasks)
+    asked = role_specs(options, tasks)
     if isinstance(options.model, str):
         tell(f"loading {options.model}")
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
-    roles = {role: _role_model(spec, options) for role, spec in asked.items()}
+    roles = {role: role_model(spec, options) for role, spec in asked.items()}
     if connect:
         for remote in (model, *roles.values()):
             if isinstance(remote, ConnectingModel):
@@ -185,7 +189,7 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *notes))
 
 
-def _roles(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
+def role_specs(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
     """The models by role: those that the run names, and for further roles the one that a scorer has for it."""
     found = dict(options.roles)
     for scorer in (scorer for ready in tasks for scorer in ready.scorers):
@@ -237,7 +241,7 @@ def _said(configs: Sequence[TaskConfig], tasks: Sequence[ReadyTask], model: str 
     return [*lines, f"not measured in that form: {', '.join(lost)}"] if lost else lines
 
 
-def _role_model(spec: Any, options: RunOptions) -> Model:
+def role_model(spec: Any, options: RunOptions) -> Model:
     """A role's model; its own options stand behind its name: ``hf/judge,dtype=bfloat16``."""
     if not isinstance(spec, str):
         return load_model(spec, replace(options.model_options(), args={}, flags={}))

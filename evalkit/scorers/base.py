@@ -179,6 +179,15 @@ class ScorerSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+def scorer_named(name: str, params: Mapping[str, Any] | None = None) -> ScorerSpec:
+    """The entry for a scorer by name; ``evaluate:NAME`` and ``evaluate:NAME:CONFIG`` are metrics of the evaluate library."""
+    head, colon, rest = name.partition(":")
+    if head != "evaluate" or not colon:
+        return ScorerSpec(name, dict(params or {}))
+    metric, _, config = rest.partition(":")
+    return ScorerSpec(head, {"metric": metric, **({"config": config} if config else {}), **(params or {})})
+
+
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
     """What the scorers package needs to know of a task to build its scorers (no import of the tasks package)."""

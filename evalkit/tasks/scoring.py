@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalkit.scorers.base import MetricSpec, ScorerSpec, ScoringPlan
+from evalkit.scorers.base import MetricSpec, ScorerSpec, ScoringPlan, scorer_named
 from evalkit.tasks.schema import FunctionRef, TaskConfig
 
 
@@ -33,7 +33,7 @@ def scoring_plan(
     return ScoringPlan(
         output_type=config.output_type,
         metrics=metrics,
-        scorers=tuple(ScorerSpec(entry.name, loaded(entry.params, allow_code=allow_code)) for entry in config.scorers),
+        scorers=tuple(scorer_named(entry.name, loaded(entry.params, allow_code=allow_code)) for entry in config.scorers),
         extra=extra,
         allow_code=allow_code,
         process_results=loaded(config.process_results, allow_code=allow_code),
