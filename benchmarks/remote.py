@@ -150,7 +150,12 @@ def commands(arguments: argparse.Namespace, server: MockServer) -> dict[str, lis
 
 
 def environment(folder: Path, server: MockServer) -> dict[str, str]:
-    hidden = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+    # compiled modules are kept, as an installed program's are
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().endswith("_PROXY") and name != "PYTHONDONTWRITEBYTECODE"
+    }
     return {
         **hidden,
         "OPENAI_API_KEY": KEY,

@@ -7,13 +7,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from evalkit.calibrate.columns import Columns
+from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.errors import ScorerError, StoreError
-from evalkit.report.export import export_all
+from evalkit.report.export import Export
 from evalkit.runner.budget import quotes_of
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
 from evalkit.runner.prepare import prepare, scorer_spec
-from evalkit.runner.run import Run, write_summaries
+from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.score import scorer_requests
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
@@ -23,7 +25,19 @@ from evalkit.scorers.base import ScorerSpec
 from evalkit.scorers.registry import fits, misfits
 from evalkit.tasks.schema import GroupConfig
 
-__all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
+__all__ = [
+    "Columns",
+    "Progress",
+    "Run",
+    "RunOptions",
+    "TaskPlan",
+    "Validation",
+    "open_run",
+    "plan",
+    "rescore",
+    "run",
+    "validate_metrics",
+]
 
 
 def run(
@@ -54,9 +68,11 @@ def run(
     """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     progress = progress or Silent()
-    done = run_prepared(prepare(options, progress.phase), store=store, progress=progress)
+    export = Export()
+    watching = export.watching if store else None
+    done = run_prepared(prepare(options, progress.phase), store=store, progress=progress, watching=watching)
     if store and done.status != "interrupted":
-        _export(done)
+        _finish(export, done)
     return done
 
 
@@ -90,6 +106,7 @@ def rescore(
     Raises ScorerError for a scorer that needs model calls of its own which the run does not hold.
     """
     store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
+    export = Export()
     try:
         progress = progress or Silent()
         added = [scorer_spec(item) for item in scorers]
@@ -100,21 +117,20 @@ def rescore(
         fingerprints = dict(store.manifest["fingerprints"])
         _require_answers(store, tasks, fingerprints)
         groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
-        summaries = score_run(store, tasks, groups, fingerprints, progress)
+        score_run(store, tasks, groups, fingerprints, progress, export.watching)
         warnings = list(dict.fromkeys([*store.manifest["warnings"], *warnings]))
         store.update(tasks=entries, warnings=warnings)  # only now: a scorer that does not work must not stay with the run
-        write_summaries(store.path, summaries)
     finally:
         store.close()
     done = Run(store)
-    _export(done)
+    _finish(export, done)
     return done
 
 
-def _export(run: Run) -> None:
+def _finish(export: Export, run: Run) -> None:
     """Write the derived files. What can go wrong here costs no answer and no score, and the message says so."""
     try:
-        export_all(run)
+        export.finish(run)
     except OSError as error:
         raise StoreError(
             f"cannot write the report to {run.path}: {error.strerror or error}. All answers and scores are safe; "

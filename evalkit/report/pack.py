@@ -35,7 +35,7 @@ class Packed:
 
 def pack(run: ReportableRun, limit: int = 2000) -> Packed:
     """What `Chooser` makes of all records of a run."""
-    chooser = Chooser(run, limit)
+    chooser = Chooser(run, limit, base.metric_names(run))
     for view in run.records():
         chooser.add(view)
     return chooser.packed()
@@ -47,11 +47,11 @@ class Chooser:
     The choice depends on task and sample id alone: reports of two runs show the same samples.
     """
 
-    def __init__(self, run: ReportableRun, limit: int = 2000) -> None:
+    def __init__(self, run: ReportableRun, limit: int, names: base.MetricNames) -> None:
+        self._run = run
         self._limit = limit
-        self._shares = fair_shares(_sizes(run), limit)
-        self._names = base.metric_names(run)
-        self._order = {name: position for position, (name, _) in enumerate(base.outline(run))}
+        self._shares = fair_shares(_sizes(run, names), limit)
+        self._names = names
         self._kept: dict[str, list[_Kept]] = {}
         self._total = 0
 
@@ -70,8 +70,9 @@ class Chooser:
 
     def packed(self) -> Packed:
         """What was kept, in the order of the run's tables and of the data."""
+        order = {name: position for position, (name, _) in enumerate(base.outline(self._run))}
         entries = [entry for heap in self._kept.values() for entry in heap]
-        entries.sort(key=lambda e: (self._order.get(e[3]["task"], 0), e[2], e[1]))
+        entries.sort(key=lambda e: (order.get(e[3]["task"], 0), e[2], e[1]))
         rows = [entry[3] for entry in entries]
         tasks = list(dict.fromkeys(row["task"] for row in rows))
         index = {
@@ -95,15 +96,13 @@ def fair_shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def _sizes(run: ReportableRun) -> dict[str, int]:
+def _sizes(run: ReportableRun, names: base.MetricNames) -> dict[str, int]:
     """Records of each task: its samples, once a filter."""
-    sizes: dict[str, int] = {}
-    filters: dict[str, set[str]] = {}
-    for s in run.summary():
-        if s.slice is None and s.task not in base.groups(run):
-            sizes[s.task] = max(sizes.get(s.task, 0), s.n + s.errors + s.unscored)
-            filters.setdefault(s.task, set()).add(s.filter)
-    return {name: size * len(filters[name]) for name, size in sizes.items()}
+    filters = dict.fromkeys((task, filter_) for task, filter_, _ in names)
+    return {
+        name: int(entry["samples"]) * sum(task == name for task, _ in filters)
+        for name, entry in base.part(run, "tasks").items()
+    }
 
 
 def detail(view: View, names: base.MetricNames) -> dict[str, Json]:

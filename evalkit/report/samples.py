@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,57 +19,81 @@ from evalkit.types import Json, Prompt, Record, Request, Response, Score
 CSV_COLUMNS = (
     "task", "sample_id", "doc_id", "filter", "status", "prompt", "target", "answer", "response", "error", "finish",
 )  # fmt: skip
+_LINES, _ROWS = "samples.jsonl.gz", "samples.csv"
 #: Of gzip: half the time of level 6 for a tenth more bytes.
 _LEVEL = 4
 
 
-def export_samples(run: ReportableRun, watch: Callable[[View], None] | None = None) -> list[Path]:
-    """Write ``samples.jsonl.gz`` and ``samples.csv``; returns their paths. Memory stays flat.
-
-    ``watch`` is shown every record on the way, so that who else needs them need not read them again.
-    """
-    here = base.folder(run)
-    paths = [here / "samples.jsonl.gz", here / "samples.csv"]
-    names = base.metric_names(run)
-    metrics = list(dict.fromkeys(metric for found in names.values() for metric in found))
-    with ExitStack() as stack:
-        lines = stack.enter_context(_gzip(paths[0]))
-        columns = [*CSV_COLUMNS, *(f"score:{name}" for name in metrics), "other_scores"]
-        rows = stack.enter_context(csv_file(paths[1], columns))
+def export_samples(run: ReportableRun) -> list[Path]:
+    """Write ``samples.jsonl.gz`` and ``samples.csv``; returns their paths. Memory stays flat."""
+    with sample_files(base.folder(run), base.metric_names(run)) as add:
         for view in run.records():
-            lines.write(strict.dumps(line(view, names)) + b"\n")
-            rows.writerow(_row(view, base.values(view, names), metrics))
-            if watch is not None:
-                watch(view)
-    return paths
+            add(view)
+    return sample_paths(run)
+
+
+def sample_paths(run: ReportableRun) -> list[Path]:
+    """Where the two files of a run stand."""
+    here = base.folder(run)
+    return [here / _LINES, here / _ROWS]
+
+
+@contextmanager
+def sample_files(here: Path, names: base.MetricNames) -> Iterator[Callable[[View], None]]:
+    """Both files in the making, in folder ``here``: call what it gives with each record. They count when the block ends."""
+    metrics = list(dict.fromkeys(metric for found in names.values() for metric in found))
+    columns = [*CSV_COLUMNS, *(f"score:{name}" for name in metrics), "other_scores"]
+    with _gzip(here / _LINES) as lines, csv_file(here / _ROWS, columns) as rows:
+
+        def add(view: View) -> None:
+            facts = _Facts(view, names)
+            lines.write(strict.dumps(_line(view, facts)) + b"\n")
+            rows.writerow(_row(view, facts, metrics))
+
+        yield add
+
+
+class _Facts:
+    """What both files tell of a record, found once."""
+
+    __slots__ = ("failure", "prompt", "status", "target", "values")
+
+    def __init__(self, view: View, names: base.MetricNames) -> None:
+        record = view.record
+        self.failure = record.failure
+        self.prompt = prompt_text(record.requests[0].prompt) if record.requests else ""
+        self.status = base.status(view)
+        self.target = target_text(record)
+        self.values = base.values(view, names)
 
 
 def line(view: View, names: base.MetricNames) -> dict[str, Json]:
     """A record in the shape of lm-eval's sample files, with evalkit's ids, status, scores and failures beside."""
+    return _line(view, _Facts(view, names))
+
+
+def _line(view: View, facts: _Facts) -> dict[str, Json]:
     record, sample = view.record, view.record.sample
-    target = target_text(record)
-    first = record.requests[0].prompt if record.requests else ""
-    failure = record.failure
-    values = base.values(view, names)
+    failure = facts.failure
     answers = _by_slot(record)
-    extras = [beside(r) if r is not None else {} for r in record.responses]
+    extras = [beside(r) if r is not None and r.extra else {} for r in record.responses]
     return {
         "doc_id": sample.index,
         "doc": sample.doc,
-        "target": target,
+        "target": facts.target,
         "arguments": {f"gen_args_{i}": _arguments(q) for i, q in enumerate(_slots(record))},
         "resps": answers,
         "filtered_resps": [record.answer] if _generated(record) else [found[0] if found else None for found in answers],
         **({"resps_beside": extras} if any(extras) else {}),
         "filter": view.filter,
-        "metrics": list(values),
+        "metrics": list(facts.values),
         "doc_hash": _sha256(strict.indented(sample.doc)),
-        "prompt_hash": _sha256(prompt_text(first)),
-        "target_hash": _sha256(target),
-        **values,
+        "prompt_hash": _sha256(facts.prompt),
+        "target_hash": _sha256(facts.target),
+        **facts.values,
         "task": view.task,
         "sample_id": sample.id,
-        "status": base.status(view),
+        "status": facts.status,
         "error": None if failure is None else {"kind": failure.kind, "message": failure.message, "status": failure.status},
         "slices": dict(sample.slices),
         "cluster": sample.cluster,
@@ -129,19 +153,18 @@ def _generated(record: Record) -> bool:
     return record.answer is not None and any(q.kind == "generate" for q in record.requests)
 
 
-def _row(view: View, values: dict[str, float | None], metrics: list[str]) -> list[Any]:
+def _row(view: View, facts: _Facts, metrics: list[str]) -> list[Any]:
     """The record's cells, in the order of the columns."""
-    record = view.record
-    failure = record.failure
+    record, failure, values = view.record, facts.failure, facts.values
     others = {name: value for name, value in values.items() if name not in metrics}
     return [
         view.task,
         record.sample.id,
         record.sample.index,
         view.filter,
-        base.status(view),
-        prompt_text(record.requests[0].prompt) if record.requests else "",
-        target_text(record),
+        facts.status,
+        facts.prompt,
+        facts.target,
         answer_text(record),
         response_text(record),
         None if failure is None else f"{failure.kind}: {failure.message}",

@@ -16,6 +16,8 @@ from evalkit.report.numbers import warnings
 from evalkit.runner.files import atomic
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+#: What a text that `_FORMULA` matches begins with.
+_FIRST = frozenset("'=+-@\t\r")
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -28,7 +30,7 @@ def escape(cell: str) -> str:
 
     Text that already begins with quotes and a formula sign gets one more, so that `unescape` is exact.
     """
-    if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
+    if cell and cell[0] in _FIRST and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return "'" + cell
     return cell
 
@@ -40,13 +42,15 @@ def unescape(cell: str) -> str:
 
 def cell(value: Any) -> Any:
     """A value as a CSV cell: numbers as numbers, None empty, structures as JSON."""
+    if isinstance(value, str):
+        return escape(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return value if value == value and abs(value) != float("inf") else ""
-    return escape(value if isinstance(value, str) else strict.dumps(value).decode("utf-8"))
+    return escape(strict.dumps(value).decode("utf-8"))
 
 
 class _Escaping:

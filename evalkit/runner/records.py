@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from evalkit.runner.store import RunStore
 from evalkit.tasks.base import Filter, texts
-from evalkit.types import Record, Request, Response, Sample
+from evalkit.types import Record, Request, Response, Sample, Score
 
 #: Records in memory at once while scoring.
 CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """A record as one filter leaves it, with its scores by scorer name. ``status``: ok, error or missing."""
+
+    task: str
+    filter: str
+    status: str
+    record: Record
+    scores: Mapping[str, Score]
+
+
+#: Who is shown every record with its scores, in the order of tasks, filters and samples.
+Watch = Callable[[RecordView], None]
+
+
+def viewed(task: str, filter_: str, record: Record, scores: Mapping[str, Score]) -> RecordView:
+    """A record's view."""
+    status = "ok" if record.complete else "error" if record.failure else "missing"
+    return RecordView(task, filter_, status, record, scores)
 
 
 class TaskRecords:

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import StoreError
 from evalkit.runner.files import write_json, writing
-from evalkit.runner.records import TaskRecords
-from evalkit.runner.score import score_path
+from evalkit.runner.records import RecordView, TaskRecords, viewed
+from evalkit.runner.score import read_score, score_path
 from evalkit.runner.store import RunStore
 from evalkit.runner.stored import StoredTask, stored_tasks
 from evalkit.runner.values import metric_names, values
 from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter
-from evalkit.types import Json, Record, Score, Summary
+from evalkit.types import Json, Score, Summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordView:
-    """A record as one filter leaves it, with its scores by scorer name. ``status``: ok, error or missing."""
-
-    task: str
-    filter: str
-    status: str
-    record: Record
-    scores: Mapping[str, Score]
 
 
 class Run:
@@ -114,8 +102,7 @@ class Run:
                 group = scorer.group(record) if record.complete else None
                 if group in found:
                     scores[scorer.name] = found[group]
-            status = "ok" if record.complete else "error" if record.failure else "missing"
-            yield RecordView(task.name, filter_.name, status, record, scores)
+            yield viewed(task.name, filter_.name, record, scores)
 
     def _require_scores(self, task: StoredTask, filter_: Filter) -> None:
         for scorer in task.scorers:
@@ -148,7 +135,7 @@ def _score_lines(run: Path, task: str, filter_: str, scorer: Scorer) -> Iterator
     try:
         with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
             for line in file:
-                yield _score(json.loads(line), scorer)
+                yield read_score(json.loads(line), scorer)
     except (OSError, EOFError, ValueError) as error:
         raise StoreError(f"{path} is damaged ({error}); evalkit rescore makes it anew") from error
 
@@ -158,22 +145,7 @@ def _group_scores(run: Path, task: str, filter_: str, scorer: Scorer) -> dict[st
     if not path.is_file():
         return {}
     with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
-        return {line["unit"]: _score(line, scorer) for line in map(json.loads, file)}
-
-
-def _score(line: dict[str, Json], scorer: Scorer) -> Score:
-    """A score from its line; the values of the scorer's further metrics, which the statistics hold, join its detail."""
-    stats, detail = line["stats"], line.get("detail", {})
-    if stats is not None and len(scorer.metrics) > 1:
-        further = {m.name: stats[m.column] for m in scorer.metrics[1:] if m.mean and m.column < len(stats)}
-        detail = {**{name: value for name, value in further.items() if value is not None}, **detail}
-    return Score(
-        stats=None if stats is None else tuple(math.nan if x is None else x for x in stats),
-        value=line["value"],
-        reason=line.get("reason"),
-        chance=line.get("chance"),
-        detail=detail,
-    )
+        return {line["unit"]: read_score(line, scorer) for line in map(json.loads, file)}
 
 
 def _flat(view: RecordView) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import math
 from array import array
 from collections import Counter
@@ -18,11 +19,11 @@ import numpy as np
 from evalkit.jsonlines import encoder
 from evalkit.runner.files import atomic
 from evalkit.runner.journal import Journal
-from evalkit.runner.records import TaskRecords
+from evalkit.runner.records import TaskRecords, Watch, viewed
 from evalkit.runner.store import RunStore, file_name
 from evalkit.scorers.base import Array, Scorer
 from evalkit.tasks.base import Filter
-from evalkit.types import Json, Record, Request, Sample, Score, content_hash, keyed
+from evalkit.types import EMPTY, Json, Record, Request, Sample, Score, content_hash, keyed
 
 
 class Scored(Protocol):
@@ -117,15 +118,25 @@ def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, st
     )
 
 
-def score_task(store: RunStore, task: Scored, fingerprints: Mapping[str, str]) -> tuple[list[Rows], Facts]:
-    """Score every record of a task with each of its scorers on each filter's output."""
+def alone(task: Scored) -> bool:
+    """Whether a record's scores are known as soon as it is read: none of the task's scorers needs a group of them."""
+    return all(scorer.unit == "sample" for scorer in task.scorers)
+
+
+def score_task(
+    store: RunStore, task: Scored, fingerprints: Mapping[str, str], watch: Watch | None = None
+) -> tuple[list[Rows], Facts]:
+    """Score every record of a task with each of its scorers on each filter's output.
+
+    ``watch`` is shown each record with its scores as a reader of the run would see them; for tasks that are `alone`.
+    """
     rows = []
     facts = Facts()
     for filter_ in task.filters:
         facts = Facts()  # the same whatever the filter
         records = TaskRecords(store, task.name, filter_)
         sample_scorers = [s for s in task.scorers if s.unit == "sample"]
-        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints, facts)
+        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints, facts, watch)
         for scorer in task.scorers:
             if scorer.unit == "group":
                 rows.append(_score_groups(store, task.name, records, filter_.name, scorer, fingerprints))
@@ -157,8 +168,8 @@ class _Collector:
         self._clusters = _Codes()
         self._slices: dict[str, _Codes] = {}
 
-    def add(self, unit: str, sample: Sample, score: Score) -> None:
-        """One unit's score; ``sample`` gives its slices and cluster."""
+    def add(self, unit: str, sample: Sample, score: Score) -> Score:
+        """One unit's score, and what a reader will see of it; ``sample`` gives its slices and cluster."""
         if score.stats is None:
             self.leave_out(sample, score.reason or "no reason given")
         else:
@@ -171,23 +182,22 @@ class _Collector:
                 codes.append(sample.slices.get(name, NO_SLICE))
             self._chance.append(np.nan if score.chance is None else score.chance)
             self._clusters.append(sample.cluster)
-        self._write(unit, "ok" if score.stats is not None else "unscored", score)
+        return self._write(unit, "ok" if score.stats is not None else "unscored", score)
 
     def leave_out(self, sample: Sample, reason: str) -> None:
         """Count a unit that has no score."""
         self.rows.unscored[reason] += 1
         self.rows.unscored_slices.update(sample.slices.items())
 
-    def fail(self, unit: str, record: Record) -> None:
+    def fail(self, unit: str, record: Record) -> Score:
         """A unit without a score because a request failed, or is not answered yet."""
         failure = record.failure
         if failure is None:
             self.rows.missing += 1
-            self._write(unit, "missing", Score.unscored("not answered yet"))
-        else:
-            self.rows.errors += 1
-            self.rows.error_slices.update(record.sample.slices.items())
-            self._write(unit, "error", Score.unscored(f"{failure.kind}: {failure.message}"))
+            return self._write(unit, "missing", Score.unscored("not answered yet"))
+        self.rows.errors += 1
+        self.rows.error_slices.update(record.sample.slices.items())
+        return self._write(unit, "error", Score.unscored(f"{failure.kind}: {failure.message}"))
 
     def finish(self) -> Rows:
         rows = self.rows
@@ -202,7 +212,7 @@ class _Collector:
             _count_the_rest(rows.unscored_slices, name, sum(rows.unscored.values()))
         return rows
 
-    def _write(self, unit: str, status: str, score: Score) -> None:
+    def _write(self, unit: str, status: str, score: Score) -> Score:
         stats = None if score.stats is None else [None if math.isnan(x) else x for x in score.stats]
         line: dict[str, Json] = {"unit": unit, "status": status, "value": score.value, "stats": stats}
         if score.reason:
@@ -211,7 +221,19 @@ class _Collector:
             line["chance"] = score.chance
         if score.detail:
             line["detail"] = dict(score.detail)
-        self._file.write(_encode(line).encode("utf-8", "surrogatepass") + b"\n")
+        text = _encode(line)
+        self._file.write(text.encode("utf-8", "surrogatepass") + b"\n")
+        return read_score(json.loads(text) if score.detail else line, self.rows.scorer)
+
+
+def read_score(line: Mapping[str, Json], scorer: Scorer) -> Score:
+    """A score from its line; the values of the scorer's further metrics, which the statistics hold, join its detail."""
+    stats, detail = line["stats"], line.get("detail", EMPTY)
+    if stats is not None and len(scorer.metrics) > 1:
+        further = {m.name: stats[m.column] for m in scorer.metrics[1:] if m.mean and m.column < len(stats)}
+        detail = {**{name: value for name, value in further.items() if value is not None}, **detail}
+    numbers = None if stats is None else tuple([math.nan if x is None else x for x in stats])
+    return Score(numbers, line["value"], line.get("reason"), line.get("chance"), detail)
 
 
 def _count_the_rest(counts: SliceCounts, name: str, total: int) -> None:
@@ -253,6 +275,7 @@ def _score_samples(
     scorers: Sequence[Scorer],
     fingerprints: Mapping[str, str],
     facts: Facts,
+    watch: Watch | None,
 ) -> list[Rows]:
     states = [scorer.prepare(records) for scorer in scorers]
     with ExitStack() as stack:
@@ -260,15 +283,20 @@ def _score_samples(
         for chunk in records.chunks():
             facts.add(chunk)
             good = [record for record in chunk if record.complete]
+            seen: list[dict[str, Score]] = [{} for _ in chunk]
             for collector, state in zip(collectors, states, strict=True):
                 scorer = collector.rows.scorer
                 judged = [_judged(scorer, record, store.journal, fingerprints) for record in good]
                 scores = iter(scorer.score(judged, state))
-                for record in chunk:
+                for record, found in zip(chunk, seen, strict=True):
+                    unit = record.sample.id
                     if record.complete:
-                        collector.add(record.sample.id, record.sample, next(scores))
+                        found[scorer.name] = collector.add(unit, record.sample, next(scores))
                     else:
-                        collector.fail(record.sample.id, record)
+                        found[scorer.name] = collector.fail(unit, record)
+            if watch is not None:
+                for record, found in zip(chunk, seen, strict=True):
+                    watch(viewed(task, filter_, record, found))
         return [collector.finish() for collector in collectors]
 
 

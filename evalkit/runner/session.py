@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +26,13 @@ from evalkit.runner.live import LiveScores
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
+from evalkit.runner.records import Watch
 from evalkit.runner.run import Run, write_summaries
-from evalkit.runner.score import Facts, Scored, score_task, scorer_requests
+from evalkit.runner.score import Facts, Scored, alone, score_task, scorer_requests
 from evalkit.runner.store import RunStore, file_name, find_run, newest_unfinished, read_manifest, require_same_config
 from evalkit.runner.stored import task_entry
 from evalkit.runner.summarise import summarise, summarise_group
+from evalkit.runner.values import MetricNames, names_to_come
 from evalkit.secrets import redact_text, scrub_facts, scrub_message
 from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
@@ -62,6 +64,10 @@ class Progress(Protocol):
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
 
+#: Who wants to see a run's records while they are scored; what it makes of them counts once the block has ended.
+Watching = Callable[[Run, MetricNames], AbstractContextManager[Watch]]
+
+
 class Silent:
     """Shows nothing."""
 
@@ -78,7 +84,14 @@ class Silent:
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
 
 
-def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: threading.Event | None = None) -> Run:
+def run_prepared(
+    prepared: Prepared,
+    *,
+    store: bool,
+    progress: Progress,
+    stop: threading.Event | None = None,
+    watching: Watching | None = None,
+) -> Run:
     """Execute and score. Returns a run whose ``status`` says whether everything asked for was done."""
     stop = stop or threading.Event()
     begun = time.monotonic()
@@ -103,8 +116,7 @@ def run_prepared(prepared: Prepared, *, store: bool, progress: Progress, stop: t
         status = _status(counts, opened, prepared)
         if status != "interrupted":
             progress.phase("scoring")
-            summaries = score_run(opened, list(prepared.tasks), prepared.groups, prepared.fingerprints, progress)
-            write_summaries(opened.path, summaries)
+            score_run(opened, prepared.tasks, prepared.groups, prepared.fingerprints, progress, watching)
         facts = {**opened.manifest["model"], **_model_facts(prepared.model)}
         opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun), model=facts)
     return run
@@ -145,20 +157,29 @@ def score_run(
     groups: Sequence[GroupConfig],
     fingerprints: dict[str, str],
     progress: Progress,
-) -> list[Summary]:
-    """Score every task and aggregate the groups; the summaries in the order of tasks, then groups."""
+    watching: Watching | None = None,
+) -> None:
+    """Score every task, aggregate the groups and store the summaries in the order of tasks, then groups.
+
+    What was learned of the tasks' answers joins the manifest in memory: the caller's next update stores it. ``watching``
+    sees the records of a run whose records can be scored one by one.
+    """
     summaries: list[Summary] = []
     facts_by_task: dict[str, Facts] = {}
-    for task in tasks:
-        with writing(store.path), watched(progress.working, progress.warning):
-            rows, facts = score_task(store, task, fingerprints)
-        facts_by_task[task.name] = facts
-        n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
-        own = [s for r in rows for s in summarise(r, facts, n_shot)]
-        progress.scored(task.name, own)
-        summaries += own
-    store.update(facts={name: asdict(facts) for name, facts in facts_by_task.items()})
-    return summaries + [s for group in groups for s in summarise_group(group, summaries)]
+    with writing(store.path), watched(progress.working, progress.warning), ExitStack() as stack:
+        watch = None
+        if watching is not None and all(map(alone, tasks)):
+            watch = stack.enter_context(watching(Run(store), names_to_come(tasks)))
+        for task in tasks:
+            rows, facts = score_task(store, task, fingerprints, watch)
+            facts_by_task[task.name] = facts
+            n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
+            own = [s for r in rows for s in summarise(r, facts, n_shot)]
+            progress.scored(task.name, own)
+            summaries += own
+        summaries += [s for group in groups for s in summarise_group(group, summaries)]
+        write_summaries(store.path, summaries)
+    store.manifest["facts"] = {name: asdict(facts) for name, facts in facts_by_task.items()}
 
 
 def _open(prepared: Prepared, parent: Path, *, fresh: bool) -> RunStore:

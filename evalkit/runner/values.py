@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from evalkit.scorers.base import Scorer
+from evalkit.tasks.base import Filter
 from evalkit.types import Score, Summary
 
 #: Metric names by task, filter and scorer, in the scorer's order.
@@ -28,6 +30,29 @@ class Summarised(Protocol):
     """A run, as far as its summaries go."""
 
     def summary(self) -> Iterable[Summary]: ...
+
+
+class Scoring(Protocol):
+    """A task, as far as what it reports goes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def filters(self) -> tuple[Filter, ...]: ...
+
+    @property
+    def scorers(self) -> tuple[Scorer, ...]: ...
+
+
+def names_to_come(tasks: Sequence[Scoring]) -> MetricNames:
+    """What `metric_names` will read from the summaries of these tasks."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for task in tasks:
+        for filter_ in task.filters:
+            for scorer in task.scorers:
+                names.setdefault((task.name, filter_.name, scorer.name), []).extend(m.name for m in scorer.metrics)
+    return names
 
 
 def metric_names(run: Summarised) -> MetricNames:

@@ -112,7 +112,10 @@ def test_all_failures_and_a_fixed_fair_share_are_embedded():
             yield from (choice_view("metals", i, error=i % 100 == 0) for i in range(1000))
             yield from (choice_view("planets", i) for i in range(20))
 
-    run = Large(None, [], [Summary("metals", "acc", 0.5, 990, errors=10), Summary("planets", "acc", 0.5, 20)], manifest())
+    tasks = manifest()["tasks"]
+    tasks = {"metals": {**tasks["metals"], "samples": 1000}, "planets": {**tasks["planets"], "samples": 20}}
+    summaries = [Summary("metals", "acc", 0.5, 990, errors=10), Summary("planets", "acc", 0.5, 20)]
+    run = Large(None, [], summaries, {**manifest(), "tasks": tasks})
     one, two = pack(run, 50), pack(run, 50)
     index = json.loads(gzip.decompress(base64.b64decode(one.index)))
     by_task = [index["tasks"][t] for t in index["task"]]
