@@ -85,6 +85,7 @@ class LiveScores:
 def _headline(task: Scored) -> tuple[Scorer, MetricInfo] | None:
     """The first scorer that can judge a sample by itself with a plain mean, and that metric."""
     for scorer in task.scorers:
-        if scorer.unit == "sample" and not scorer.roles and scorer.metrics and scorer.metrics[0].mean:
+        cheap = scorer.unit == "sample" and not scorer.roles and getattr(scorer, "live", True)
+        if cheap and scorer.metrics and scorer.metrics[0].mean:
             return scorer, scorer.metrics[0]
     return None

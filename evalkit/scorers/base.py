@@ -105,6 +105,8 @@ class BaseScorer:
     roles: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     """Columns of the data that the scorer reads beside target and choices; the run refuses data that lacks one."""
+    live: bool = True
+    """Whether a sample is cheap to score by itself, while the run still goes on."""
     version: int = 1
 
     def parameters(self) -> Mapping[str, Json]:

@@ -18,6 +18,7 @@ class Labelled:
         self.name = label
         self.unit: Unit = inner.unit
         self.roles = inner.roles
+        self.live: bool = getattr(inner, "live", True)
         self.default_models: Mapping[str, str] = getattr(inner, "default_models", {})
         self.columns: tuple[str, ...] = tuple(getattr(inner, "columns", ()))
         self.metrics = tuple(replace(metric, name=self._outer(metric.name)) for metric in inner.metrics)

@@ -41,6 +41,7 @@ class NeuralScorer(BaseScorer):
         revision: branch, tag or commit of a hub id.
     """
 
+    live = False
     network: str = "encoder"
     needs: tuple[str, ...] = ("config.json",)
     kind: str = "an encoder (Hugging Face format)"
