@@ -122,7 +122,7 @@ def _weights(place: Checkpoint, config: Any, *, converted: bool) -> Any:
     from transformers import BertForSequenceClassification, RemBertForSequenceClassification
 
     if config.num_labels != 1:
-        raise wrong_kind(place, f"{EXPECTED}; this one has {config.num_labels} labels")
+        raise wrong_kind(place, EXPECTED)
     rem = config.model_type == "rembert"
     kind: Any = RemBertForSequenceClassification if rem else BertForSequenceClassification
     names = {r"^bleurt\.encoder\.embedding_projection\.": "rembert.encoder.embedding_hidden_mapping_in."} if rem else {}
