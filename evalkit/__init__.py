@@ -11,9 +11,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalkit.api import Progress, Run, RunOptions, TaskPlan, open_run, plan, rescore, run
+    from evalkit.api import (
+        Columns,
+        Comparison,
+        GivenOptions,
+        Progress,
+        Run,
+        RunOptions,
+        Scores,
+        TaskPlan,
+        Validation,
+        open_run,
+        plan,
+        rescore,
+        run,
+        score,
+        validate_metrics,
+    )
 
-__all__ = ["Progress", "Run", "RunOptions", "TaskPlan", "open_run", "plan", "rescore", "run"]
+__all__ = [
+    "Columns",
+    "Comparison",
+    "GivenOptions",
+    "Progress",
+    "Run",
+    "RunOptions",
+    "Scores",
+    "TaskPlan",
+    "Validation",
+    "open_run",
+    "plan",
+    "rescore",
+    "run",
+    "score",
+    "validate_metrics",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.validate import Validation, validate_metrics
-from evalkit.errors import ScorerError, StoreError
+from evalkit.data.pairs import joined
+from evalkit.data.textfile import further, systems
+from evalkit.errors import DataError, ScorerError, StoreError, nearest
 from evalkit.report.export import Export
 from evalkit.runner.budget import quotes_of
+from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
+from evalkit.runner.paired import Comparison, compare_runs
 from evalkit.runner.plan import TaskPlan, forecast
-from evalkit.runner.prepare import prepare, scorer_spec
+from evalkit.runner.prepare import Prepared, prepare, scorer_spec
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.score import scorer_requests
@@ -27,17 +31,40 @@ from evalkit.tasks.schema import GroupConfig
 
 __all__ = [
     "Columns",
+    "Comparison",
+    "GivenOptions",
     "Progress",
     "Run",
     "RunOptions",
+    "Scores",
     "TaskPlan",
     "Validation",
     "open_run",
     "plan",
     "rescore",
     "run",
+    "score",
     "validate_metrics",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What `score` gives: each system's run by name, and the others compared with the ``baseline``."""
+
+    runs: Mapping[str, Run]
+    baseline: str
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """The baseline's run: the only one where there is one system."""
+        return self.runs[self.baseline]
+
+    @property
+    def status(self) -> str:
+        """``complete``, or the first other status among the runs."""
+        return next((run.status for run in self.runs.values() if run.status != "complete"), "complete")
 
 
 def run(
@@ -68,12 +95,7 @@ def run(
     """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     progress = progress or Silent()
-    export = Export()
-    watching = export.watching if store else None
-    done = run_prepared(prepare(options, progress.phase), store=store, progress=progress, watching=watching)
-    if store and done.status != "interrupted":
-        _finish(export, done)
-    return done
+    return _executed(prepare(options, progress.phase), store, progress)
 
 
 def plan(
@@ -124,6 +146,67 @@ def rescore(
         store.close()
     done = Run(store)
     _finish(export, done)
+    return done
+
+
+def score(
+    predictions: Any,
+    references: Any = None,
+    sources: Any = None,
+    *,
+    scorers: Sequence[str | Mapping[str, Any]] = (),
+    columns: Mapping[str, str] | None = None,
+    baseline: str | None = None,
+    options: GivenOptions | None = None,
+    store: bool = True,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Scores:
+    """Score texts that are there already, of one system or of several on the same rows. No model is asked for them.
+
+    Args:
+        predictions: a file, or a text a row; for several systems a mapping of names to either, or a list of `Path` objects.
+        references: a file (several: a list of `Path` objects, each one more reference a row), or a text or list of texts a
+            row; without it they are looked for in the predictions' columns.
+        sources: a file, or a text a row.
+        scorers: as in a task file; BLEU, chrF and ROUGE where nothing is said.
+        columns: role (``prediction``, ``reference``, ``source``, ``id``) -> the column that has it.
+        baseline: the system that the others are compared with; the first one by default.
+        options: everything else at once, instead of ``scorers`` and ``settings``.
+        store: write run directories under ``output_dir``; without it nothing is left on disk.
+        progress: who shows how it goes; nobody by default.
+        settings: any further field of `GivenOptions`.
+
+    Returns:
+        A run for each system, and every metric of the others compared with the baseline.
+
+    Raises:
+        UsageError: bad input, with one line that says what, where and what to do.
+    """
+    options = options or GivenOptions(scorers=scorers, **settings)
+    progress = progress or Silent()
+    files = systems(predictions)
+    if baseline is not None and baseline not in files:
+        known = ", ".join(files)
+        raise DataError(f"there is no system {baseline!r}{nearest(baseline, files) or f'; there are {known}'}")
+    outputs = joined(files, further("references", references), next(iter(further("sources", sources)), None), columns)
+    runs: dict[str, Run] = {}
+    origins = {name: file.name for name, file in files.items()}
+    for name, prepared in prepare_given(outputs, origins, options, progress.phase).items():
+        runs[name] = _executed(prepared, store, progress)
+        if runs[name].status == "interrupted":
+            return Scores(runs, baseline or next(iter(files)))
+    baseline = baseline or next(iter(files))
+    return Scores(runs, baseline, tuple(compare_runs(runs, baseline)) if len(runs) > 1 else ())
+
+
+def _executed(prepared: Prepared, store: bool, progress: Progress) -> Run:
+    """A run to its end, with its derived files where it is kept."""
+    export = Export()
+    watching = export.watching if store else None
+    done = run_prepared(prepared, store=store, progress=progress, watching=watching)
+    if store and done.status != "interrupted":
+        _finish(export, done)
     return done
 
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from evalkit import secrets
-from evalkit.cli import cache, ls, report, rescore, run, show, validate
+from evalkit.cli import cache, ls, metrics, report, rescore, run, score, show, validate
 from evalkit.errors import EvalkitError, Interrupted
 
 INTERNAL, INTERRUPTED, PIPE = 70, 130, 141
@@ -31,12 +33,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.command("run")(run.run)
+app.command("score")(score.score)
 app.command("ls")(ls.ls)
 app.command("validate")(validate.validate)
 app.command("show")(show.show)
 app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
 app.command("cache")(cache.cache)
+app.add_typer(metrics.app, name="metrics")
 
 
 def _version(asked: bool) -> None:
@@ -65,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # model text may hold characters that the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
+    # A process that ends looks for garbage among the objects of all modules first, for a tenth of a second.
+    atexit.register(gc.freeze)
     # Libraries read these when they are imported. What keeps a hub from answering is told once, as our error.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not sys.stderr.isatty():

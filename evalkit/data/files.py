@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def read_bytes(path: Path) -> bytes:
             return bz2.decompress(data)
         if data.startswith(b"\xfd7zXZ\x00"):
             return lzma.decompress(data)
-    except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     return data
 

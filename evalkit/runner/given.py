@@ -1,0 +1,161 @@
+"""Outputs that are there already, as runs: a task made over their rows, and a model that says what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import evalkit.data.load as tables
+from evalkit.data.pairs import Outputs
+from evalkit.errors import DataError
+from evalkit.models.base import ChatModel, Model
+from evalkit.models.given import ROW, GivenModel
+from evalkit.runner.options import RunOptions
+from evalkit.runner.prepare import Prepared, ReadyTask, check_columns, role_model, role_specs, scorer_spec
+from evalkit.runner.trial import try_out
+from evalkit.scorers.common import NO_REFERENCE
+from evalkit.scorers.registry import build_scorers
+from evalkit.tasks.base import Task
+from evalkit.tasks.schema import ScorerEntry, TaskConfig
+from evalkit.tasks.task import build
+from evalkit.types import Request, Sample
+
+#: What measures texts against references where nobody says.
+DEFAULT_SCORERS = ("bleu", "chrf", "rouge")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenOptions:
+    """What `evalkit.score` takes beside the texts.
+
+    ``task`` is what the data is called in tables; ``slices`` are columns whose values are reported apart; ``cluster`` the
+    column that says which rows are not independent. The rest is as in `RunOptions`.
+    """
+
+    task: str = "outputs"
+    scorers: Sequence[str | Mapping[str, Any]] = ()
+    slices: Sequence[str] = ()
+    cluster: str | None = None
+    name: str | None = None
+    output_dir: Any = "runs"
+    new: bool = False
+    allow_code: bool = False
+    roles: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+
+
+def prepare_given(
+    outputs: Outputs, origins: Mapping[str, str], options: GivenOptions, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, Prepared]:
+    """A run for each system, over one task, with everything checked.
+
+    ``origins`` says where each system's texts come from. Raises DataError for data that lacks what a scorer reads (the
+    source, the reference, a column), ScorerError for scorers that cannot be built.
+    """
+    if not options.scorers and not outputs.has_references:
+        raise DataError("no references: give --references FILE, or --scorers that need none")
+    if not options.scorers:
+        tell(f"no --scorers given: {', '.join(DEFAULT_SCORERS)} (evalkit ls scorers lists them all)")
+    config = _definition(outputs, options)
+    run_options = RunOptions(
+        tasks=(options.task,),
+        model=None,
+        roles=options.roles,
+        allow_code=options.allow_code,
+        output_dir=options.output_dir,
+        new=options.new,
+        max_error_rate=1.0,  # what a file does not hold, no resuming will bring
+        command=options.command,
+    )
+    task = _GivenTask(
+        build(config, {"test": tables.from_rows(outputs.rows)}, run_options.prompt(options.task), tables=tables)
+    )
+    scorers = build_scorers(task.scoring)
+    ready = ReadyTask(task, config, scorers)
+    _check(ready, outputs)
+    roles = {role: role_model(spec, run_options) for role, spec in role_specs(run_options, [ready]).items()}
+    return {
+        name: _prepared(ready, run_options, roles, options.name, name, outputs, origins[name]) for name in outputs.systems
+    }
+
+
+def _prepared(
+    ready: ReadyTask,
+    options: RunOptions,
+    roles: Mapping[str, Model],
+    given_name: str | None,
+    system: str,
+    outputs: Outputs,
+    origin: str,
+) -> Prepared:
+    model = GivenModel(system, outputs.systems[system], origin=origin)
+    alone = len(outputs.systems) == 1
+    name = system if given_name is None else given_name if alone else f"{given_name}_{system}"
+    return Prepared(replace(options, model=model, name=name), (ready,), (), model, roles)
+
+
+def _definition(outputs: Outputs, options: GivenOptions) -> TaskConfig:
+    specs = [scorer_spec(item) for item in options.scorers or DEFAULT_SCORERS]
+    return TaskConfig(
+        task=options.task,
+        test_split="test",
+        sample_id="id",
+        num_fewshot=0,
+        output_type="generate_until",
+        doc_to_text="source" if outputs.has_sources else "",
+        doc_to_target="reference" if outputs.has_references else None,
+        scorers=[ScorerEntry(name=spec.name, **spec.params) for spec in specs],
+        slices=list(options.slices),
+        cluster=options.cluster,
+        summary="outputs scored as they were given",
+        metadata={"version": "1.0"},
+    )
+
+
+def _check(ready: ReadyTask, outputs: Outputs) -> None:
+    """Refuse what a scorer reads and nothing was given for."""
+    for scorer in ready.scorers:
+        if "source" in getattr(scorer, "columns", ()) and not outputs.has_sources:
+            raise DataError(
+                f"scorer {scorer.name!r} reads the source texts: give them with --sources FILE, or name their column with "
+                "--column source=NAME"
+            )
+    check_columns(ready.task, ready.scorers)
+    if not outputs.has_references:
+        sample = next(iter(ready.task.samples()))
+        for trial in try_out(ready, sample, ready.task.requests(sample)):
+            if trial.reason == NO_REFERENCE:
+                raise DataError(f"scorer {trial.scorer!r} compares with references: give them with --references FILE")
+
+
+class _GivenTask:
+    """A built task whose only request asks for the row's text; its prompt is the source."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.name, self.alias, self.version = task.name, task.alias, task.version
+        self.output_type, self.num_fewshot, self.repeats = task.output_type, 0, 1
+        self.filters, self.scoring = task.filters, task.scoring
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self._task.config
+
+    @property
+    def data_hash(self) -> str:
+        return self._task.data_hash
+
+    def __len__(self) -> int:
+        return len(self._task)
+
+    @property
+    def size(self) -> int:
+        return self._task.size
+
+    def samples(self) -> Iterator[Sample]:
+        return self._task.samples()
+
+    def requests(self, sample: Sample, chat: ChatModel | None = None) -> tuple[Request, ...]:
+        asked = str(sample.doc.get("source") or "")
+        return (Request("generate", asked, params={ROW: sample.index}, task=self.name, sample_id=sample.id),)
