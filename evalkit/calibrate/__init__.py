@@ -1,0 +1,1 @@
+"""Whether scores can be trusted: agreement of metrics with what people say."""
