@@ -194,6 +194,7 @@ def bartscore_scores(
     candidates: Sequence[str],
     references: Sequence[str | Sequence[str]] | None = None,
     sources: Sequence[str] | None = None,
+    /,
     model: str = MODEL,
     **settings: Any,
 ) -> dict[str, list[float]]:

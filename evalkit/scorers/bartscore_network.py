@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens, checkpoint, wrong_kind
+from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
+from evalkit.scorers.whole_models import load_whole
 
 EXPECTED = "a sequence-to-sequence model (Hugging Face format, such as BART, T5 or mBART)"
 _KEY = "bartscore:1"
@@ -20,23 +21,14 @@ def load(spec: EncoderSpec, weights: Path | None = None) -> tuple[Any, Any]:
     Raises ScorerError where the checkpoint is none of a seq2seq model, or where ``weights`` do not fit it.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    from transformers import AutoModelForSeq2SeqLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES as FAMILIES
 
-    place = checkpoint(spec.model, spec.revision, kind=EXPECTED)
-    where: dict[str, Any] = {"revision": place.revision, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(place.source, **where)
-    if config.model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        raise wrong_kind(place, EXPECTED)
-    module, found = AutoModelForSeq2SeqLM.from_pretrained(
-        place.source, config=config, dtype=torch.float32, output_loading_info=True, **where
-    )
-    if found["missing_keys"] and weights is None:
-        raise wrong_kind(place, f"{EXPECTED} with all its weights (no {min(found['missing_keys'])})")
+    module, tokenizer = load_whole(spec, AutoModelForSeq2SeqLM, FAMILIES, EXPECTED, lacking_is_fine=weights is not None)
     if weights is not None:
         _put(module, weights, spec.model)
     _decoder_input(module, torch.tensor([[1, 2]]), spec.model)
-    return module.eval(), AutoTokenizer.from_pretrained(place.source, **where)
+    return module, tokenizer
 
 
 def _put(module: Any, path: Path, model: str) -> None:

@@ -111,7 +111,7 @@ class Bleurt(NeuralScorer):
 
 
 def bleurt_scores(
-    candidates: Sequence[str], references: Sequence[str | Sequence[str]], model: str = MODEL, **settings: Any
+    candidates: Sequence[str], references: Sequence[str | Sequence[str]], /, model: str = MODEL, **settings: Any
 ) -> list[float]:
     """BLEURT of each candidate against its reference or references; ``settings`` are the parameters of `Bleurt`."""
     return Bleurt(model, **settings).values(candidates, references)

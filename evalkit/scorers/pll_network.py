@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens, checkpoint, wrong_kind
+from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
+from evalkit.scorers.whole_models import load_whole
 
 Variant = Literal["original", "within_word_l2r"]
 VARIANTS: tuple[Variant, ...] = ("original", "within_word_l2r")
@@ -25,24 +26,14 @@ _KEY = "pll:1"
 
 def load(spec: EncoderSpec) -> tuple[Any, Any]:
     """The network with its vocabulary layer, and its tokeniser. Raises ScorerError where it is no masked language model."""
-    import torch
-    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    from transformers import AutoModelForMaskedLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FAMILIES
 
-    place = checkpoint(spec.model, spec.revision, kind=EXPECTED)
-    where: dict[str, Any] = {"revision": place.revision, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(place.source, **where)
-    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
-        raise wrong_kind(place, EXPECTED)
-    module, found = AutoModelForMaskedLM.from_pretrained(
-        place.source, config=config, dtype=torch.float32, output_loading_info=True, **where
-    )
-    if found["missing_keys"]:  # an encoder without its head would be scored with random weights
-        raise wrong_kind(place, f"{EXPECTED} with its prediction layer (no {min(found['missing_keys'])})")
-    tokenizer = AutoTokenizer.from_pretrained(place.source, **where)
+    families = set(FAMILIES) - {"bart", "mbart", "mvp"}  # transformers lists them, but they write a text anew
+    module, tokenizer = load_whole(spec, AutoModelForMaskedLM, families, EXPECTED)
     if tokenizer.mask_token_id is None:
-        raise wrong_kind(place, f"{EXPECTED} whose tokeniser has a mask token")
-    return module.eval(), tokenizer
+        raise ScorerError(f"the tokeniser of {spec.model} has no mask token: expected {EXPECTED}")
+    return module, tokenizer
 
 
 def sentence_scores(network: Encoder, texts: Sequence[str], variant: Variant = "original") -> list[tuple[float, int]]:
