@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from evalkit.scorers.comet.spans import PENALTIES
 from evalkit.scorers.comet.verdicts import Job, Verdict, verdicts
 from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, one_of, references, serves, source_text
 from evalkit.scorers.neural import NeuralScorer, scored
+from evalkit.scorers.reference_texts import reference_lists
 from evalkit.types import Json, Record, Score
 
 DEFAULT = "Unbabel/wmt22-comet-da"
@@ -29,9 +30,8 @@ class Comet(NeuralScorer):
 
     What a model reads is in its checkpoint: ``regression_metric`` (wmt22-comet-da) source and reference,
     ``referenceless_regression_metric`` and Kiwi the source, UniTE and XCOMET either or both. The scale is the model's own:
-    wmt22-comet-da mostly 0 to 1, wmt20-comet-da around 0 without bounds, XCOMET at most 1. With several references the mean
-    over them counts (as COMET's authors advise), with several answers their mean. XCOMET also reports ``comet_mqm`` (in
-    [0, 1]) and mean error counts, and each sample's error spans in its detail.
+    wmt22-comet-da mostly 0 to 1, wmt20-comet-da around 0 without bounds, XCOMET at most 1. Several answers count with their
+    mean. XCOMET also reports ``comet_mqm`` (in [0, 1]) and mean error counts, and each sample's error spans in its detail.
 
     Translations that only copy their source, to which COMET models give high scores, and empty ones are counted.
 
@@ -40,7 +40,8 @@ class Comet(NeuralScorer):
         encoder: a directory or hub id of the encoder's configuration and tokeniser, in place of the one the checkpoint
             names (offline use).
         source: the data's column of source texts; ``None`` for UniTE and XCOMET by reference alone.
-        use_references: ``False`` for UniTE and XCOMET by source alone.
+        references: ``mean`` or ``max`` over several references (COMET's authors advise the mean), ``none`` for UniTE and
+            XCOMET by source alone. Models without references ignore it.
         layer_transformation: ``softmax`` or ``sparsemax`` in place of what the checkpoint says.
         dtype, device, batch_tokens, cache, revision: see `NeuralScorer`.
     """
@@ -54,7 +55,7 @@ class Comet(NeuralScorer):
         model: str = DEFAULT,
         encoder: str | None = None,
         source: str | None = "source",
-        use_references: bool = True,
+        references: str = "mean",
         layer_transformation: str | None = None,
         dtype: str = "float32",
         device: str = "auto",
@@ -72,29 +73,26 @@ class Comet(NeuralScorer):
         self._stated: Settings | None = None
         plan = foreseen(self.spec.model) or self.settings
         self._source = source if "src" in plan.segments else None
-        self._by_reference = "ref" in plan.segments and (use_references or plan.kind == "regression_metric")
-        self._check_inputs(plan, source, use_references)
+        self._over = one_of("references", references, ("mean", "max", "none"))
+        self._by_reference = "ref" in plan.segments and self._over != "none"
+        self._check_inputs(plan)
         self.columns = (self._source,) if self._source is not None else ()
         self.network = f"comet|{encoder or ''}|{layer_transformation or ''}"
         self._counts_errors = plan.kind == "xcomet_metric"
         self.metrics = _metrics(plan)
 
-    def _check_inputs(self, plan: Settings, source: str | None, use_references: bool) -> None:
+    def _check_inputs(self, plan: Settings) -> None:
         """A model cannot do without what it was trained on."""
+        what = f"COMET model {self.spec.model} ({plan.kind})"
         either = plan.joint and plan.segments == ("src", "ref")
-        if source is None and "src" in plan.segments and not either:
+        if "src" in plan.segments and self._source is None and not either:
+            raise ScorerError(f"{what} reads the source of each translation: name its column (source=COLUMN)")
+        if "ref" in plan.segments and not self._by_reference and not either:
             raise ScorerError(
-                f"COMET model {self.spec.model} ({plan.kind}) reads the source: name its column (source=COLUMN)"
-            )
-        if plan.kind == "regression_metric" and not use_references:
-            raise ScorerError(
-                f"COMET model {self.spec.model} ({plan.kind}) reads a reference: leave use_references on, or take a model "
-                "without (Unbabel/wmt22-cometkiwi-da)"
+                f"{what} reads references, so references cannot be none; a model without is Unbabel/wmt22-cometkiwi-da"
             )
         if self._source is None and not self._by_reference:
-            raise ScorerError(
-                f"COMET model {self.spec.model} ({plan.kind}) has nothing to judge by: give source or references"
-            )
+            raise ScorerError(f"{what} has nothing to judge by: give it a source column, references or both")
 
     @property
     def settings(self) -> Settings:
@@ -114,7 +112,7 @@ class Comet(NeuralScorer):
             "class": found.kind,
             "reads": "+".join(reads),
             **({"source": self._source} if self._source is not None else {}),
-            **({"refs": "mean"} if self._by_reference else {}),
+            **({"references": self._over} if self._by_reference else {}),
             **({"mix": "sparsemax" if found.sparse else "softmax"} if found.layer is None else {}),
             "encoder": f"{Path(named).name}@{digest}" if digest else named,
         }
@@ -134,13 +132,17 @@ class Comet(NeuralScorer):
         digest = encoder_digest(self._encoder_name or self.settings.pretrained_model)
         return verdicts(network, jobs, digest)
 
+    def prepare(self, records: Iterable[Record]) -> Encoder:
+        return self.encoder()
+
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
         planned = [self._jobs(record) for record in records]
-        found = iter(self.judged([job for jobs in planned if not isinstance(jobs, Score) for job in jobs]))
-        return [jobs if isinstance(jobs, Score) else self._score(jobs, [next(found) for _ in jobs]) for jobs in planned]
+        flat = [job for plan in planned if not isinstance(plan, Score) for jobs in plan for job in jobs]
+        found = dict(zip(flat, self.judged(flat), strict=True))
+        return [plan if isinstance(plan, Score) else self._score(plan, found) for plan in planned]
 
-    def _jobs(self, record: Record) -> list[Job] | Score:
-        """Every answer by every reference; an unscored score where something is missing."""
+    def _jobs(self, record: Record) -> list[list[Job]] | Score:
+        """For every answer a job by each reference; an unscored score where something is missing."""
         given = answers(record)
         if given is None:
             return Score.unscored(no_answer(record))
@@ -150,21 +152,26 @@ class Comet(NeuralScorer):
         refs: tuple[str | None, ...] = references(record.sample) if self._by_reference else (None,)
         if not refs:
             return Score.unscored(NO_REFERENCE)
-        return [Job(answer, src, ref) for answer in given for ref in refs]
+        return [[Job(answer, src, ref) for ref in refs] for answer in given]
 
-    def _score(self, jobs: Sequence[Job], found: Sequence[Verdict]) -> Score:
-        columns = np.mean([self._row(job, verdict) for job, verdict in zip(jobs, found, strict=True)], axis=0).tolist()
+    def _score(self, plan: Sequence[Sequence[Job]], found: Mapping[Job, Verdict]) -> Score:
+        if self._over == "max":
+            plan = [[max(jobs, key=lambda job: found[job].value)] for jobs in plan]
+        pairs = [
+            (job, found[job]) for jobs in plan for job in jobs
+        ]  # as many for each answer: one mean is the mean of means
+        columns = np.mean([self._row(job, verdict) for job, verdict in pairs], axis=0).tolist()
+        first = pairs[0][1]
         detail: dict[str, Json] = {}
-        if any(verdict.readings for verdict in found):
-            names = found[0].readings
-            detail["readings"] = {n: round(float(np.mean([v.readings[n] for v in found])), 6) for n in names}
-        if any(verdict.mqm is not None for verdict in found):
+        if first.readings:
+            detail["readings"] = {n: round(float(np.mean([v.readings[n] for _, v in pairs])), 6) for n in first.readings}
+        if first.mqm is not None:
             detail["mqm"] = columns[_MQM]
-        if any(verdict.spans is not None for verdict in found):
-            detail["errors"] = _errors(jobs, found)
+        if first.spans is not None:
+            detail["errors"] = _errors(plan, found)
         if columns[_COPY]:
             detail["copies_source"] = True
-        return scored(columns, columns[_VALUE], [row for verdict in found for row in verdict.rows], **detail)
+        return scored(columns, columns[_VALUE], [row for _, verdict in pairs for row in verdict.rows], **detail)
 
     def _row(self, job: Job, verdict: Verdict) -> list[float]:
         mt = job.mt.strip()
@@ -215,14 +222,17 @@ def _metrics(plan: Settings) -> tuple[MetricInfo, ...]:
     return (value, quality, *errors)
 
 
-def _errors(jobs: Sequence[Job], found: Sequence[Verdict]) -> list[Json]:
-    """All error spans; where there are several answers or references, which of them a span belongs to."""
-    mts = list(dict.fromkeys(job.mt for job in jobs))
-    several = len(jobs) > 1
+def _errors(plan: Sequence[Sequence[Job]], found: Mapping[Job, Verdict]) -> list[Json]:
+    """All error spans, with the answer and the reference they belong to where there are several."""
     return [
-        {**span.json(), **({"answer": mts.index(job.mt), "reference": job.ref} if several else {})}
-        for job, verdict in zip(jobs, found, strict=True)
-        for span in verdict.spans or ()
+        {
+            **span.json(),
+            **({"answer": at} if len(plan) > 1 else {}),
+            **({"reference": job.ref} if len(jobs) > 1 else {}),
+        }
+        for at, jobs in enumerate(plan)
+        for job in jobs
+        for span in found[job].spans or ()
     ]
 
 
@@ -230,27 +240,50 @@ def comet_verdicts(
     translations: Sequence[str],
     sources: Sequence[str] | None = None,
     references: Sequence[str] | None = None,
-    **params: Any,
+    model: str = DEFAULT,
+    **settings: Any,
 ) -> list[Verdict]:
-    """COMET's verdict on each translation, for notebooks and benchmarks; ``params`` are those of `Comet`.
+    """COMET's verdict on each translation: score, readings, error spans; ``settings`` are the parameters of `Comet`.
 
-    Raises ScorerError where the lists differ in length, or where the model reads what is not given.
+    Lists that the model does not read are ignored. Raises ScorerError where the model needs what is not given, or lists
+    differ in length.
     """
-    for what, texts in (("sources", sources), ("references", references)):
-        if texts is not None and len(texts) != len(translations):
-            raise ScorerError(f"{len(translations)} translations but {len(texts)} {what}: give one for each")
-    scorer = Comet(**{"source": None if sources is None else "source", "use_references": references is not None, **params})
+    _same_length(translations, sources=sources, references=references)
+    given = {"source": None if sources is None else "source", "references": "none" if references is None else "mean"}
+    scorer = Comet(model, **{**given, **settings})
+    nothing = [None] * len(translations)
     reads = scorer.settings.segments
-    srcs = sources if sources is not None and "src" in reads else [None] * len(translations)
-    refs = references if references is not None and "ref" in reads else [None] * len(translations)
+    srcs = nothing if sources is None or "src" not in reads else sources
+    refs = nothing if references is None or "ref" not in reads else references
     return scorer.judged([Job(*texts) for texts in zip(translations, srcs, refs, strict=True)])
 
 
 def comet_scores(
     translations: Sequence[str],
     sources: Sequence[str] | None = None,
-    references: Sequence[str] | None = None,
-    **params: Any,
+    references: Sequence[str | Sequence[str]] | None = None,
+    model: str = DEFAULT,
+    **settings: Any,
 ) -> list[float]:
-    """The scores of `comet_verdicts` alone."""
-    return [verdict.value for verdict in comet_verdicts(translations, sources, references, **params)]
+    """The score of each translation, by several references the mean; see `comet_verdicts`."""
+    _same_length(translations, sources=sources, references=references)
+    if references is None or all(isinstance(item, str) for item in references):
+        singles = None if references is None else [str(item) for item in references]
+        return [verdict.value for verdict in comet_verdicts(translations, sources, singles, model, **settings)]
+    lists = reference_lists(translations, references)
+    at = [i for i, several in enumerate(lists) for _ in several]
+    found = comet_verdicts(
+        [translations[i] for i in at],
+        None if sources is None else [sources[i] for i in at],
+        [reference for several in lists for reference in several],
+        model,
+        **settings,
+    )
+    totals = np.bincount(at, [verdict.value for verdict in found]) / np.bincount(at)
+    return [float(total) for total in totals]
+
+
+def _same_length(translations: Sequence[str], **lists: Sequence[Any] | None) -> None:
+    for what, items in lists.items():
+        if items is not None and len(items) != len(translations):
+            raise ScorerError(f"{len(translations)} translations but {len(items)} {what}: give one entry for each")
