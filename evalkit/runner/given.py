@@ -92,7 +92,19 @@ def _prepared(
     model = GivenModel(system, outputs.systems[system], origin=origin)
     alone = len(outputs.systems) == 1
     name = system if given_name is None else given_name if alone else f"{given_name}_{system}"
-    return Prepared(replace(options, model=model, name=name), (ready,), (), model, roles)
+    return Prepared(replace(options, model=model, name=name), (ready,), (), model, roles, tuple(_odd(system, outputs)))
+
+
+def _odd(system: str, outputs: Outputs) -> Iterator[str]:
+    """What a reader should know of the outputs before trusting any number: learned metrics forgive copies and blanks."""
+    texts = outputs.systems[system]
+    blank = sum(text is not None and not text.strip() for text in texts)
+    sources = [row["source"] for row in outputs.rows] if outputs.has_sources else []
+    copied = sum(bool(a and a.strip()) and a == b for a, b in zip(texts, sources, strict=False))
+    if blank:
+        yield f"{blank} of the {len(texts)} outputs of {system} are blank"
+    if copied:
+        yield f"{copied} of the {len(texts)} outputs of {system} are their sources, unchanged"
 
 
 def _definition(outputs: Outputs, options: GivenOptions) -> TaskConfig:

@@ -144,7 +144,7 @@ def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
     if isinstance(item, str):
         cut = re.search(r":(?=\w+=)" if item.startswith("evaluate:") else ":", item)
         name, rest = (item, "") if cut is None else (item[: cut.start()], item[cut.end() :])
-        pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+        pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+=)", rest) if pair]
         if any(not equals for _, equals, _ in pairs):
             raise ScorerError(f"scorer {item!r}: parameters are written name:param=value,param=value")
         return scorer_named(name, {key: _literal(value) for key, _, value in pairs})
