@@ -12,6 +12,7 @@ from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
 from evalkit.errors import DataError, ScorerError, StoreError, nearest
+from evalkit.models.base import ConnectingModel
 from evalkit.report.export import Export
 from evalkit.runner.budget import quotes_of
 from evalkit.runner.given import GivenOptions, prepare_given
@@ -105,7 +106,12 @@ def plan(
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     prepared = prepare(options, connect=False)
     prices = quotes_of(options, {"model": prepared.model, **prepared.roles})
-    return forecast([ready.task for ready in prepared.tasks], prepared.model, prices["model"].price)
+    plans = forecast([ready.task for ready in prepared.tasks], prepared.model, prices["model"].price)
+    open_question = options.form == "auto" and isinstance(prepared.model, ConnectingModel)
+    for found, ready in zip(plans, prepared.tasks, strict=True):
+        found.form = ready.definition.form
+        found.unsure = open_question and ready.task.output_type == "multiple_choice"
+    return plans
 
 
 def open_run(name: str | Path = "latest", *, output_dir: str | Path = "runs") -> Run:

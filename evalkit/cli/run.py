@@ -148,6 +148,10 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
     print_table(headers, [*rows, ["total", "", *total]] if len(rows) > 1 else rows, right=range(1, 8))
     if any(plan.estimated for plan in plans):
         say("\ncontext tokens are estimated at 4 characters each: this model cannot count them")
+    if formed := [f"{plan.task} ({plan.form})" for plan in plans if plan.form]:
+        say(f"multiple choice that is not asked by log-likelihoods: {', '.join(formed)}")
+    if unsure := [plan.task for plan in plans if plan.unsure]:
+        say(f"a server that scores no given texts is asked in letter form (--form letter counts that): {', '.join(unsure)}")
     if known["cost_usd_at_most"]:
         say("the cost takes every answer for as long as it may be, and no prompt for cached; judges come on top")
 

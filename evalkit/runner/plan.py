@@ -75,7 +75,9 @@ class TaskPlan:
     """What a task will ask: the numbers of ``--dry-run``.
 
     ``estimated``: the model cannot count tokens, so those of the context are guessed from its length. ``cost_usd_at_most``
-    takes every answer for as long as it may be, and nothing for cached; None where there is no price.
+    takes every answer for as long as it may be, and nothing for cached; None where there is no price. ``form`` is that of a
+    multiple-choice task which is asked in another one than by log-likelihoods; ``unsure``: a server that turns out not to
+    score given texts is asked in letter form instead.
     """
 
     task: str
@@ -88,6 +90,8 @@ class TaskPlan:
     kinds: Counter[str] = field(default_factory=Counter)
     estimated: bool = False
     cost_usd_at_most: float | None = None
+    form: str | None = None
+    unsure: bool = False
 
 
 def forecast(tasks: Sequence[Task], model: Model, price: Price | None = None) -> list[TaskPlan]:

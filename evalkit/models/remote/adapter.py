@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ class Rates:
     tpm: float | None = None
     several: int = 1
 
+
+#: OpenAI's models that have the completions endpoint, and what is said of the others.
+_COMPLETES = re.compile(r"(ft:)?(davinci|babbage|gpt-3\.5-turbo-instruct)")
+_CHATS = "OpenAI's chat models do not score given texts"
 
 #: What probes found in this process, by what was probed: nothing is paid for twice.
 _PROBED: dict[str, Found] = {}
@@ -55,10 +60,12 @@ class RemoteModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        """As the probe found them; before `connect`, what the API could do at best."""
-        found = self._found or Found(frozenset(self.endpoints))
+        """As the probe found them; before `connect`, what is likely: OpenAI's chat models score no given texts."""
         generator = self.endpoints.get("generate")
         chat = generator is not None and generator.name != "completions"
+        found = self._found or Found(frozenset(self.endpoints))
+        if self._found is None and chat and self.connection.is_openai and not _COMPLETES.match(self.model):
+            found = Found(frozenset({"generate"}), dict.fromkeys(self.endpoints.keys() - {"generate"}, _CHATS))
         return Capabilities(found.kinds, chat, found.max_length, found.why_not)
 
     @property
@@ -83,6 +90,7 @@ class RemoteModel:
 
     def connect(self) -> None:
         """Find out what the server can do. Raises ModelError where it cannot be reached or turns us away."""
+        self.connection.require()
         if self._found is not None or not self.probed:
             return
         key = content_hash([self.fingerprint, self.connection.key, dict(self.connection.headers)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -31,6 +31,7 @@ class Connection:
     """What is needed to reach a server. Nothing secret shows in its ``repr``.
 
     ``official``: the ``openai`` package makes address and headers; else a key, organisation and project are all there is.
+    ``lacks``: why nothing can be asked yet (a key is missing), though what would be asked can be counted.
     """
 
     base_url: str
@@ -41,12 +42,18 @@ class Connection:
     query: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False)
     azure: Azure | None = None
     official: bool = False
+    lacks: str | None = None
 
     @property
     def is_openai(self) -> bool:
         """Whether the models behind it are OpenAI's own, so that their names say what they take."""
         host = urlsplit(self.base_url).hostname or ""
         return self.azure is not None or host == "api.openai.com" or host.endswith(".api.openai.com")
+
+    def require(self) -> None:
+        """Raises ModelError where something is missing that every call needs."""
+        if self.lacks is not None:
+            raise ModelError(self.lacks)
 
     def identity(self) -> list[Json]:
         """What of it can change an answer, without secrets."""
@@ -114,7 +121,7 @@ class KeySigner:
 def connection_of(args: Mapping[str, Any], model: str) -> Connection:
     """The connection by parsed options (see `PROVIDER`) and, where they are silent, the environment.
 
-    Raises ModelError where the address cannot be used or a key is needed and missing.
+    Raises ModelError where the address or the key cannot be used; a key that is missing is told by `Connection.require`.
     """
     base_url, query = _address(args["base_url"] or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
     name = args["api_key_env"]
@@ -134,12 +141,12 @@ def connection_of(args: Mapping[str, Any], model: str) -> Connection:
         raise ModelError(f"the key in {name} holds blanks or letters that no key has; set it anew")
     signs = {header.lower() for header in headers} & {"authorization", "api-key"}
     if key is None and found.is_openai and not signs and not found.official:
-        raise ModelError(f"{model} needs a key: set {name}, or name another variable with -M api_key_env=NAME")
+        found = replace(found, lacks=f"{model} needs a key: set {name}, or name another variable with -M api_key_env=NAME")
     return found
 
 
 def azure_of(args: Mapping[str, Any], model: str) -> Connection:
-    """The connection to an Azure resource. Raises ModelError where something is missing."""
+    """The connection to an Azure resource. Raises ModelError where the address or version is missing; see `connection_of`."""
     endpoint = args["azure_endpoint"] or os.environ.get("AZURE_OPENAI_ENDPOINT")
     version = args["api_version"] or os.environ.get("OPENAI_API_VERSION")
     if not endpoint:
@@ -149,8 +156,9 @@ def azure_of(args: Mapping[str, Any], model: str) -> Connection:
     address, query = _address(endpoint)
     key = args["api_key"] or os.environ.get(args["api_key_env"]) or None
     token = None if args["api_key"] else os.environ.get("AZURE_OPENAI_AD_TOKEN") or None
+    lacks = None
     if key is None and token is None and not args["entra"]:
-        raise ModelError(f"{model} needs a key: set {args['api_key_env']}, AZURE_OPENAI_AD_TOKEN, or give -M entra=true")
+        lacks = f"{model} needs a key: set {args['api_key_env']}, AZURE_OPENAI_AD_TOKEN, or give -M entra=true"
     if args["entra"] or token:
         key = None
     deployment = args["azure_deployment"]
@@ -159,7 +167,7 @@ def azure_of(args: Mapping[str, Any], model: str) -> Connection:
     headers = _secret_texts(args["extra_headers"], "extra_headers")
     query |= _secret_texts(args["extra_query"], "extra_query")
     base = f"{address}/openai" + (f"/deployments/{deployment}" if deployment else "")
-    return Connection(base, key=key, headers=headers, query=query, azure=azure, official=True)
+    return Connection(base, key=key, headers=headers, query=query, azure=azure, official=True, lacks=lacks)
 
 
 def _address(text: str) -> tuple[str, dict[str, str]]:
