@@ -97,3 +97,18 @@ def test_the_folders_hold_only_yaml_and_data() -> None:
     for folder in ("reasoning", "generation", "classification"):
         suffixes = {path.suffix for path in Path(TASKS / folder).iterdir() if path.is_file()}
         assert suffixes == {".yaml", ".jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("task", "metrics"),
+    [("summarisation", ["rouge1", "rouge2", "rougeLsum"]), ("translation", ["bleu", "chrf", "ter"])],
+)
+def test_generation_is_measured_against_references_without_a_download(task: str, metrics: list[str]) -> None:
+    import evalkit
+
+    run = evalkit.run(tasks=task, model="mock/echo", limit=6, store=False)
+    whole = [s for s in run.summary() if s.slice is None]
+    assert [s.metric for s in whole] == metrics
+    assert all(s.value is not None and s.n == 6 and "version:" in s.signature for s in whole)
+    for view in run.records():
+        assert all(score.value is not None for score in view.scores.values())
