@@ -21,11 +21,11 @@ import pytest
 
 _GOLDENS = Path(__file__).resolve().parents[3] / "shared" / "goldens"
 _NUMBERS = _GOLDENS / "golden_neural_tiny.json"
-_SCRIPT = _GOLDENS / "tools" / "tiny_checkpoints.py"
+SCRIPT = _GOLDENS / "tools" / "tiny_checkpoints.py"
 
 #: Mark of the tests that need them.
 needs_tiny_networks = pytest.mark.skipif(
-    not (_NUMBERS.is_file() and _SCRIPT.is_file()), reason="the script of the tiny checkpoints or their numbers are absent"
+    not (_NUMBERS.is_file() and SCRIPT.is_file()), reason="the script of the tiny checkpoints or their numbers are absent"
 )
 
 
@@ -39,10 +39,10 @@ def tiny_networks() -> Path:
     """The folder of the checkpoints: ``bleurt_base``, ``bleurt20``, ``bart``, ``mlm``, ``xlmr``, ``comet_*``."""
     pytest.importorskip("sentencepiece", reason="the script of the tiny checkpoints trains a sentencepiece model")
     folder = Path(_holder().name)
-    with warnings.catch_warnings(), mock.patch.object(sys, "argv", [str(_SCRIPT), str(folder)]):
+    with warnings.catch_warnings(), mock.patch.object(sys, "argv", [str(SCRIPT), str(folder)]):
         warnings.simplefilter("ignore")
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            runpy.run_path(str(_SCRIPT), run_name="__main__")
+            runpy.run_path(str(SCRIPT), run_name="__main__")
     return folder
 
 

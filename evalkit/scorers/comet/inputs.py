@@ -61,7 +61,7 @@ def joint(mt: Piece, others: Sequence[Piece], separators: int, most: int, types:
         tuple(special[:kept]),
         None if kinds is None else tuple(kinds),
         cut=mt.cut + sum(piece.cut for piece in others) + over,
-        blank=mt.blank,
+        blank=mt.blank or any(piece.blank for piece in others),
     )
 
 

@@ -196,8 +196,8 @@ class Comet(NeuralScorer):
     def notes(self, stats: Array) -> Sequence[str]:
         copies, empty = (int((stats[:, column] > 0).sum()) for column in (_COPY, _EMPTY))
         told = list(super().notes(stats))
-        told += [f"{copies} translations equal to their source (COMET scores such copies high)"] if copies else []
-        told += [f"{empty} empty translations"] if empty else []
+        told += [f"{_times(copies, 'translation')} equal to the source (COMET scores such copies high)"] if copies else []
+        told += [_times(empty, "empty translation")] if empty else []
         return (*told, *([self.settings.doubt] if self.settings.doubt else []))
 
 
@@ -281,6 +281,10 @@ def comet_scores(
     )
     totals = np.bincount(at, [verdict.value for verdict in found]) / np.bincount(at)
     return [float(total) for total in totals]
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _same_length(translations: Sequence[str], **lists: Sequence[Any] | None) -> None:
