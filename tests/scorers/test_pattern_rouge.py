@@ -61,9 +61,9 @@ def test_rouge_is_the_packages_fmeasure():
         record("", target="something"),
     ]
     scores = scorer.score(records, scorer.prepare(records))
-    assert scores[0].stats == pytest.approx((4 / 6, 2 / 5, 4 / 6))
-    assert scores[1].stats == pytest.approx((0.8, 2 * (1 * 0.5) / 1.5, 0.8))
-    assert scores[2].stats == (0.0, 0.0, 0.0)
+    assert scores[0].stats[:3] == pytest.approx((4 / 6, 2 / 5, 4 / 6))
+    assert scores[1].stats[:3] == pytest.approx((0.8, 2 * (1 * 0.5) / 1.5, 0.8))
+    assert scores[2].stats[:3] == (0.0, 0.0, 0.0)
     stats = np.array([score.stats for score in scores])
     values = scorer.aggregate(stats, np.ones(3))
     assert values["rouge1"] == pytest.approx((4 / 6 + 0.8) / 3)
