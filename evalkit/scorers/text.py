@@ -114,6 +114,12 @@ def contains(ignore_case: bool = True) -> Compared:
 
 
 @serves("generate_until")
+def squad_exact_match() -> Compared:
+    """Whether the answer equals a reference, both normalised as SQuAD does (case, punctuation, articles, white space)."""
+    return Compared("squad_exact_match", lambda a, b: float(squad_tokens(a) == squad_tokens(b)), {}, proportion=True)
+
+
+@serves("generate_until")
 def token_f1() -> Compared:
     """Word overlap F1 with the best reference, normalised as SQuAD does (case, punctuation, articles)."""
     return Compared("token_f1", overlap_f1, {}, proportion=False)
