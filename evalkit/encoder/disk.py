@@ -35,7 +35,8 @@ _DIGEST = 8
 _CREATE = (
     f"PRAGMA application_id = {_OURS}",
     f"PRAGMA user_version = {_LAYOUT}",
-    "CREATE TABLE rows (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value BLOB NOT NULL, model TEXT NOT NULL)",
+    # the value last: what comes behind it can only be read through all of its pages
+    "CREATE TABLE rows (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, model TEXT NOT NULL, value BLOB NOT NULL)",
 )
 
 

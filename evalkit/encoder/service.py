@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.encoder.base import Checkpoint, Counts, Encoder, EncoderSpec, Forward, Loader, Rows, Tokens, checkpoint
-from evalkit.encoder.batches import computed, default_budget, packed, size
+from evalkit.encoder.batches import ENOUGH, computed, default_budget, packed, size
 from evalkit.encoder.disk import LIMIT, Disk, default_folder
 from evalkit.encoder.loading import loaded, pick_device
 from evalkit.encoder.progress import report
@@ -147,9 +147,10 @@ class ServiceEncoder:
         lengths = [size(row) for row in rows]
         budget = self.spec.batch_tokens or default_budget(self.module, self.device)
         done = total - len(rows)
-        for batch in packed(lengths, budget):
+        enough = ENOUGH.get(self.device.type, budget)
+        for batch in packed(lengths, budget, enough):
             # once more, since the budget may have become smaller on the way
-            for part in packed([lengths[i] for i in batch], min(budget, network.budget or budget)):
+            for part in packed([lengths[i] for i in batch], min(budget, network.budget or budget), budget):
                 at = [batch[i] for i in part]
                 arrays = computed(
                     [rows[i] for i in at], forward, self.device, network.pad, self._shrink(len(at), lengths[at[0]])
