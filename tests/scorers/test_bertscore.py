@@ -158,7 +158,16 @@ def test_the_signature_pins_what_moves_the_number(tmp_path: Path) -> None:
     baseline = tmp_path / "b.tsv"
     baseline.write_text("LAYER,P,R,F\n5,.5,.5,.5\n", "utf-8")
     plain = BertScore(**settings())
-    for part in ("bertscore|", "model:model", "weights:", "layer:5", "idf:no", "rescale:no", "dtype:float32", "transformers:"):
+    for part in (
+        "bertscore|",
+        "model:model",
+        "weights:",
+        "layer:5",
+        "idf:no",
+        "rescale:no",
+        "dtype:float32",
+        "transformers:",
+    ):
         assert part in plain.signature()
     others = [
         BertScore(**settings(**change))
