@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalkit.errors import ConfigError
 from evalkit.models.base import Model
-from evalkit.prices import Price, Quote, cost_of, parse_roles, quote
+from evalkit.models.settings import max_tokens_of
+from evalkit.prices import Price, Quote, Tokens, cost_of, parse_roles, quote
 from evalkit.runner.journal import Journal
 from evalkit.runner.options import RunOptions
 from evalkit.runner.usage import CACHED, USAGE, Usage, estimated_tokens, restored, tokens_of
 from evalkit.types import Json, Request, Response
+
+#: Answers from which on their mean foretells the next ones.
+_ENOUGH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,13 @@ class Budget:
 
     max_cost: float | None = None
     max_tokens: int | None = None
+
+
+class Foreseen(NamedTuple):
+    """What requests are expected to take."""
+
+    tokens: float = 0.0
+    cost_usd: float = 0.0
 
 
 @dataclass(slots=True)
@@ -75,6 +86,31 @@ class Account:
         if tokens is not None and self.tokens >= tokens:
             return f"the budget of --max-tokens-total {tokens} is spent: {self.tokens} tokens"
         return None
+
+    def foreseen(self, request: Request) -> Foreseen:
+        """What an answer will take: as the task's answers so far on average, else as much as it may."""
+        usage = self.rows.get((request.role, request.task))
+        if usage is not None and usage.requests - usage.failed >= _ENOUGH:
+            return Foreseen(usage.tokens / usage.requests, usage.cost_usd / usage.requests)
+        prompt = estimated_tokens(request.prompt) + estimated_tokens(request.continuation)
+        output = max_tokens_of(request.params) if request.kind == "generate" else 0
+        cost = cost_of(Tokens(prompt, output), self._price(request.role))
+        return Foreseen(prompt + output, cost or 0.0)
+
+    def room(self, more: Foreseen) -> bool:
+        """Whether so much more stays within the budget."""
+        cost, tokens = self.budget.max_cost, self.budget.max_tokens
+        return (cost is None or self.cost_usd + more.cost_usd <= cost) and (
+            tokens is None or self.tokens + more.tokens <= tokens
+        )
+
+    def short(self) -> str:
+        """That the budget is not spent, but what is left does not cover the next request; in words."""
+        if self.budget.max_cost is not None:
+            spent = f"of --max-cost {self.budget.max_cost:g} ${self.cost_usd:.4f} is spent"
+        else:
+            spent = f"of --max-tokens-total {self.budget.max_tokens} {self.tokens} are spent"
+        return f"{spent}, and what is left may not be enough for the next request"
 
     def stored(self, upto: int) -> Json:
         """For the manifest: rows by role and task, true up to this position of the journal."""

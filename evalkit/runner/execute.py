@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Protocol
 
 from evalkit.errors import Incomplete
-from evalkit.models.base import ConnectingModel, Model
+from evalkit.models.base import ConnectingModel, KeepingModel, Model
 from evalkit.runner.answers import Answers
-from evalkit.runner.budget import Account
+from evalkit.runner.budget import Account, Budget, Foreseen
 from evalkit.runner.journal import Journal
 from evalkit.runner.usage import CACHED
 from evalkit.types import Failure, Request, Response
@@ -60,7 +60,9 @@ class Execution:
 class Pending:
     """The source of an adapter: requests without an answer, each distinct one once.
 
-    Those that the cache can answer are handed to ``sink`` instead; once the budget is spent there are no others.
+    Those that the cache can answer are handed to ``sink`` instead; once the budget is spent there are no others. With
+    ``foresight`` (a model that commits itself to all it takes before an answer is back) no more are given at a time than the
+    budget is expected to cover: the next `Model.run` gets more, unless the source is ``exhausted``.
     """
 
     def __init__(
@@ -73,8 +75,14 @@ class Pending:
         account: Account,
         answers: Answers | None,
         stop: threading.Event,
+        foresight: bool = False,
     ) -> None:
         self._requests = iter(requests)
+        self._ahead: Request | None = None
+        self._foresight = foresight and account.budget != Budget()
+        self._foreseen: dict[str, Foreseen] = {}
+        self._committed = Foreseen()
+        self.exhausted = False
         self._journal = journal
         self._retry = retry_errors
         self._counts = counts
@@ -88,8 +96,9 @@ class Pending:
     def take(self, limit: int) -> Sequence[Request]:
         taken: list[Request] = []
         while len(taken) < limit and not self._counts.budget and not self._stop.is_set():
-            request = next(self._requests, None)
+            request, self._ahead = self._ahead or next(self._requests, None), None
             if request is None:
+                self.exhausted = True
                 break
             key = request.key
             if key in self.in_flight:
@@ -104,6 +113,9 @@ class Pending:
             if known is None and (reached := self._account.reached()):
                 self._counts.budget = reached
                 break
+            if known is None and self._foresight and not self._covered(request):
+                self._ahead = request
+                break
             self.in_flight[key] = request
             if known is not None:
                 self.sink(known)
@@ -111,6 +123,33 @@ class Pending:
             taken.append(request)
         self._counts.asked += len(taken)
         return taken
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether there is more to give, now that everything that was given is answered."""
+        return self._ahead is not None and not self.in_flight and not self._counts.budget
+
+    def settle(self, key: str) -> Request | None:
+        """The request that is answered now, if anybody asked it."""
+        committed = self._foreseen.pop(key, None)
+        if committed is not None:
+            self._commit(-committed.tokens, -committed.cost_usd)
+        return self.in_flight.pop(key, None)
+
+    def _covered(self, request: Request) -> bool:
+        """Whether the budget covers one more; where nothing is on its way that could show it, the run ends here."""
+        more = self._account.foreseen(request)
+        tokens, cost = self._committed
+        if not self._account.room(Foreseen(tokens + more.tokens, cost + more.cost_usd)):
+            if not self.in_flight:
+                self._counts.budget = self._account.short()
+            return False
+        self._foreseen[request.key] = more
+        self._commit(*more)
+        return True
+
+    def _commit(self, tokens: float, cost_usd: float) -> None:
+        self._committed = Foreseen(self._committed.tokens + tokens, self._committed.cost_usd + cost_usd)
 
     def _settled(self, key: str) -> bool:
         if key in self._journal:
@@ -141,13 +180,22 @@ def execute(
     account = account or Account()
     counts = Execution()
     source = Pending(
-        requests, journal, retry_errors=retry_errors, counts=counts, account=account, answers=answers, stop=stop
+        requests,
+        journal,
+        retry_errors=retry_errors,
+        counts=counts,
+        account=account,
+        answers=answers,
+        stop=stop,
+        foresight=isinstance(model, KeepingModel),
     )
     sink = source.sink = _Sink(source, journal, counts, account, answers, observer, stop)
     sink.drains = isinstance(model, ConnectingModel)
     begun = time.monotonic()
     try:
         model.run(source, sink, stop)
+        while source.holds_back and not stop.is_set():
+            model.run(source, sink, stop)
     except Incomplete as error:  # a server that is gone, a key that was revoked: what was answered is kept and scored
         counts.systemic = str(error)
     finally:
@@ -157,7 +205,7 @@ def execute(
         if not source.in_flight:
             source.take(1)  # tells whether there is anything left to ask
     if counts.budget or (sink.spent and source.in_flight):
-        counts.budget = account.reached()  # with what was on its way
+        counts.budget = account.reached() or counts.budget  # with what was on its way
     counts.unanswered = len(source.in_flight)
     counts.stopped = stop.is_set()
     counts.seconds = time.monotonic() - begun
@@ -186,7 +234,7 @@ class _Sink:
         self.drains = False
 
     def __call__(self, response: Response) -> None:
-        request = self._source.in_flight.pop(response.key, None)
+        request = self._source.settle(response.key)
         if request is None:
             return  # an adapter that answers twice, or what nobody asked: the first answer stands
         response = self._account.priced(request, response)

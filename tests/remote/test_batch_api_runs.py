@@ -79,6 +79,23 @@ def test_killed_while_waiting_the_same_command_fetches(server: BatchServer, tmp_
     assert len(list(tmp_path.glob("*/run.json"))) == 2  # the run, and `latest`
 
 
+def test_a_budget_that_ends_the_questions_early_forgets_nothing_that_was_submitted(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    process = start(server, tmp_path)
+    wait_for(server, 3)
+    process.kill()
+    process.communicate()
+    server.polls = 0
+    poor = [*command(tmp_path), "--max-tokens-total", "600"]
+    done = subprocess.run(poor, env=environment(server), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 5 and "--max-tokens-total" in done.stderr, done.stderr
+    answered = evalkit.open_run("latest", output_dir=tmp_path).manifest["counts"]["answers"]
+    assert 0 < answered < LIMIT
+    finish(server, tmp_path)
+    check(server, tmp_path)
+
+
 def test_interrupted_it_says_that_the_batch_goes_on(server: BatchServer, tmp_path: Path) -> None:
     process = start(server, tmp_path)
     wait_for(server, 3)

@@ -326,3 +326,55 @@ def test_the_dry_run_estimates_cost_and_tokens() -> None:
     assert (plan.context_tokens, plan.estimated, plan.generated_tokens_at_most) == (context, True, ROWS * 16)
     assert plan.cost_usd_at_most == pytest.approx((context * 100 + ROWS * 16 * 1000) / 1e6)
     assert evalkit.plan(tasks=["one.yaml"], model=Hosted())[0].cost_usd_at_most is None
+
+
+class InBatches(Hosted):
+    """Like a batch API: commits itself to all it is given before it has a single answer."""
+
+    def __init__(self) -> None:
+        super().__init__(connections=10_000)
+        self.portions: list[int] = []
+
+    def keep(self, folder: Path) -> None: ...
+
+    def run(self, source: Source, sink: Sink, stop: threading.Event) -> None:
+        wave: list[Request] = []
+        while more := source.take(7):
+            wave += more
+        self.portions.append(len(wave))
+        for request in wave:
+            self.asked.append(request.key)
+            sink(Response(request.key, text="x", tokens=8, prompt_tokens=4, finish="stop"))  # half of what it may take
+
+
+def test_no_more_is_submitted_at_once_than_the_budget_covers(place: Path) -> None:
+    model, cost = InBatches(), ROWS * 84e-6
+    run = go(model, price=PRICE, max_cost=0.7 * cost)
+    assert run.status == "incomplete" and "--max-cost" in run.manifest["counts"]["budget"]
+    assert 0.6 * cost < total(run, "cost_usd") <= 0.7 * cost
+    assert model.portions[0] < 0.4 * ROWS and len(model.portions) > 1
+
+    before = len(model.portions)
+    more = go(model, price=PRICE, max_cost=1.1 * cost)  # the answers so far foretell what the rest takes
+    assert more.status == "complete" and len(model.asked) == len(set(model.asked)) == ROWS
+    assert total(more, "cost_usd") == pytest.approx(cost)
+    assert len(model.portions) == before + 1
+
+
+def test_without_a_budget_all_is_submitted_at_once(place: Path) -> None:
+    model = InBatches()
+    assert go(model, price=PRICE).status == "complete"
+    assert model.portions == [ROWS]
+
+
+def test_a_budget_too_small_for_one_request_submits_nothing(place: Path) -> None:
+    model = InBatches()
+    run = go(model, price="in=1,out=10000", max_cost=0.001)
+    assert (run.status, model.asked) == ("incomplete", [])
+    assert "may not be enough for the next request" in run.manifest["counts"]["budget"]
+
+
+def test_tokens_are_foreseen_too(place: Path) -> None:
+    model = InBatches()
+    run = go(model, max_tokens_total=12 * 20)
+    assert run.status == "incomplete" and total(run, "prompt_tokens") + total(run, "output_tokens") <= 12 * 20

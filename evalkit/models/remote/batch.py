@@ -87,6 +87,8 @@ class BatchRunner:
         self._failed: list[Response] = []
         self._submitted: dict[str, Submission] = {}
         """By request key, what earlier processes submitted."""
+        self._drained = False
+        """Whether the source has nothing left: what it did not ask for, nobody will."""
         self._open: list[Submission] = []
         self._held: deque[tuple[str, Sequence[str]]] = deque()
         """Requests that the provider had no room for, by call path."""
@@ -146,7 +148,6 @@ class BatchRunner:
         """Submit what is not yet; files of each call path fill up to the limits."""
         filling: dict[str, InputFile] = {}
         wanted: set[str] = set()
-        drained = False
         try:
             try:
                 while not self._stop.is_set() and (requests := source.take(_TAKE)):
@@ -157,9 +158,10 @@ class BatchRunner:
                             wanted.add(earlier.token)
                         else:
                             self._add(filling, request)
-                drained = not self._stop.is_set()
+                # a source that keeps to a budget may hold back requests that were submitted before
+                self._drained = not self._stop.is_set() and getattr(source, "exhausted", True)
             finally:
-                self._take_up(wanted, drained)
+                self._take_up(wanted)
             for file in filling.values():
                 if file.keys:
                     self._submit(file)
@@ -167,7 +169,7 @@ class BatchRunner:
             for file in filling.values():
                 file.close()
 
-    def _take_up(self, wanted: Set[str], drained: bool) -> None:
+    def _take_up(self, wanted: Set[str]) -> None:
         """Wait for what earlier processes submitted: only now, when it is known which of their requests are still asked for.
 
         With the source drained, what nobody asks for any more was handed over before those processes died.
@@ -176,7 +178,7 @@ class BatchRunner:
             if submission.token in wanted:
                 self._open.append(submission)
                 self._tell(f"{submission.batch} was submitted before; waiting for its answers")
-            elif drained:
+            elif self._drained:
                 self._ledger.forget(submission)
 
     def _add(self, filling: dict[str, InputFile], request: Request) -> None:
@@ -275,7 +277,8 @@ class BatchRunner:
         return batch
 
     def _collect(self, submission: Submission, batch: Batch) -> None:
-        """Hand over a batch's answers, then forget it."""
+        """Hand over a batch's answers, then forget it, unless some of them may still be asked for."""
+        whole = self._drained or all(key in self._waiting for key in submission.keys)
         if batch.status == "failed":
             self._ledger.forget(submission)  # no line of it was run
             self._not_accepted(submission, batch)
@@ -291,7 +294,8 @@ class BatchRunner:
             if self._waiting.pop(key, None) is not None:
                 self._fail(key, Failure(missing[0], f"{missing[1]} ({batch.id})", retryable=True))
         time.sleep(self._limits.settle)
-        self._ledger.forget(submission)
+        if whole:
+            self._ledger.forget(submission)
 
     def _fetch(self, file: str) -> None:
         """Hand over the answers of an output or error file; those handed over before a broken download are not repeated."""

@@ -146,7 +146,7 @@ def connection_of(args: Mapping[str, Any], model: str) -> Connection:
 
 
 def azure_of(args: Mapping[str, Any], model: str) -> Connection:
-    """The connection to an Azure resource. Raises ModelError where the address or version is missing; see `connection_of`."""
+    """The connection to an Azure resource. Raises ModelError where its address or the version is missing."""
     endpoint = args["azure_endpoint"] or os.environ.get("AZURE_OPENAI_ENDPOINT")
     version = args["api_version"] or os.environ.get("OPENAI_API_VERSION")
     if not endpoint:
