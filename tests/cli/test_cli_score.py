@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +124,39 @@ def test_bad_input_is_one_line_and_exit_2(folder, evalkit, arguments, message):
     (line,) = [line for line in done.err.splitlines() if "error" in line]
     assert message in line
     assert not (folder / "runs").exists()
+
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "scoring-outputs.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^\$ evalkit (score .*)$", PAGE, re.MULTILINE))
+def test_the_commands_of_the_page_work(folder, evalkit, command):
+    for name in ("system", "mt", "old", "new"):
+        (folder / f"{name}.txt").write_text("the cat sat\na dog ran away\nit rains\n")
+    (folder / "answers.jsonl").write_text('{"output": "a cat", "reference": "the cat", "topic": "animals"}\n')
+    words = shlex.split(command)
+    if "comet" in words:  # its checkpoint would be downloaded
+        words[words.index("comet")] = "ter"
+    done = evalkit(*words)
+    assert done.code == 0, done.err
+
+
+def test_the_python_of_the_page_works(folder, capsys):
+    for name in ("old", "new"):
+        (folder / f"{name}.txt").write_text("the cat sat\na dog ran away\nit rains\n")
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out.startswith("chrf new 0.0 None 1.0")
+
+
+def test_the_page_names_the_columns_and_defaults_that_are():
+    from evalkit.data.pairs import ROLES
+    from evalkit.runner.given import DEFAULT_SCORERS
+
+    for role, names in ROLES.items():
+        (cell,) = re.findall(rf"^\| `{role}` \| (.*) \|$", PAGE, re.MULTILINE)
+        assert tuple(re.findall(r"`(\w+)`", cell))[: len(names)] == names
+    assert "it is BLEU, chrF and ROUGE;" in PAGE
+    assert DEFAULT_SCORERS == ("bleu", "chrf", "rouge")
+    assert "docs/scoring-outputs.md" in (ROOT / "README.md").read_text("utf-8")
