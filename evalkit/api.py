@@ -203,7 +203,10 @@ def score(
         if runs[name].status == "interrupted":
             return Scores(runs, baseline or next(iter(files)))
     baseline = baseline or next(iter(files))
-    return Scores(runs, baseline, tuple(compare_runs(runs, baseline)) if len(runs) > 1 else ())
+    if len(runs) == 1:
+        return Scores(runs, baseline)
+    progress.phase(f"comparing with {baseline}")
+    return Scores(runs, baseline, tuple(compare_runs(runs, baseline)))
 
 
 def _executed(prepared: Prepared, store: bool, progress: Progress) -> Run:

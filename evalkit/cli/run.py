@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +110,10 @@ def _stored(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     from evalkit import api
     from evalkit.cli.settings import Settings
 
-    stored = api.open_run(name, output_dir=flags.get("output_dir", "runs")).manifest["config"]
+    manifest = api.open_run(name, output_dir=flags.get("output_dir", "runs")).manifest
+    stored, command = manifest["config"], manifest.get("command", ())
+    if list(command[1:2]) == ["score"]:
+        raise ConfigError(f"run {name} scores given outputs; its own command resumes it: {shlex.join(command)}")
     if not isinstance(stored["model"], str) or stored["model"].startswith("<"):
         raise ConfigError(f"run {name} was made from Python with {stored['model']}; resume it from there")
     settings = {key: value for key, value in stored.items() if key in Settings.model_fields and value is not None}

@@ -26,7 +26,7 @@ from evalkit.stats.paired import Pair, Paired, environment_seed, paired_tests
 class Comparison:
     """A metric over the same samples of two runs. ``left_out`` counts samples that one of them has no value for.
 
-    ``result`` is ``None`` for a metric that is neither a mean nor a function of totals.
+    ``result`` is ``None`` for a metric that is neither a mean nor a function of totals; ``seed`` that of its draws.
     """
 
     task: str
@@ -39,6 +39,7 @@ class Comparison:
     result: Paired | None
     left_out: int
     signature: str
+    seed: int | None = None
 
 
 def compare_runs(runs: Mapping[str, Run], baseline: str, *, seed: int | None = None) -> list[Comparison]:
@@ -99,6 +100,7 @@ def _compared(
             result=results.get(at),
             left_out=left_out.get(at, 0),
             signature=scorer.signature(),
+            seed=seed,
         )
         for at, (scorer, metric, system) in enumerate(wanted)
     ]
