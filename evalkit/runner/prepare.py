@@ -163,7 +163,8 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
         raise ConfigError("--fewshot-as-multiturn needs --apply-chat-template: only a chat has turns")
     selection = select(options)
     tasks = _all_ready(selection.tasks, options)
-    notes = [*_misfits(options, tasks), *_said(selection.tasks, tasks)]
+    _refuse_misfits(options, tasks)
+    forced = None
     asked = role_specs(options, tasks)
     if isinstance(options.model, str):
         tell(f"loading {options.model}")
@@ -178,8 +179,8 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
     if options.form == "auto" and (blind or "loglikelihood" not in model.capabilities.kinds):
         lettered = _all_ready(selection.tasks, options, "letter", tasks)
         if lettered != tasks:
-            notes = [*_misfits(options, lettered), *_said(selection.tasks, lettered, model.name)]
-            tasks = lettered
+            tasks, forced = lettered, model.name
+    notes = [*_misfits(options, tasks), *_said(selection.tasks, tasks, forced)]
     check_capabilities([ready.task for ready in tasks], model, chat=options.apply_chat_template)
     if blind and (scored := [ready.name for ready in tasks if ready.task.output_type != "generate_until"]):
         raise ModelError(
@@ -221,6 +222,14 @@ def _all_ready(
 
 def _in_form(config: TaskConfig, options: RunOptions, default: Form) -> TaskConfig:
     return in_form(config, (config.form or default) if options.form == "auto" else options.form)
+
+
+def _refuse_misfits(options: RunOptions, tasks: Sequence[ReadyTask]) -> None:
+    """Before a model loads: raises ScorerError for a scorer that fits no task in any form that it can yet be asked in."""
+    kinds = {ready.name: ready.task.output_type for ready in tasks}
+    if options.form == "auto":
+        kinds |= {f"{name} in letters": "generate_until" for name, kind in kinds.items() if kind == "multiple_choice"}
+    misfits(map(scorer_spec, options.scorers), kinds)
 
 
 def _misfits(options: RunOptions, tasks: Sequence[ReadyTask]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit import api
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, ScorerError
 from evalkit.models.remote import adapter
 from evalkit.runner.options import RunOptions
 
@@ -78,6 +78,15 @@ def test_a_chat_only_server_is_asked_for_letters(mock: Any, tmp_path: Path) -> N
     assert first["resps_beside"] == [{"reasoning": "Is it A?"}]
     with pytest.raises(ModelError, match="can only do generate"):
         api.run(options=options(tmp_path, CHOICES, form="loglikelihood"), store=False)
+
+
+def test_a_further_scorer_needs_to_fit_the_form_that_is_asked(mock: Any, tmp_path: Path) -> None:
+    chat_only = {"fault": "status", "status": 404, "path": "/v1/completions", "message": "chat only"}
+    mock.configure(rules=[chat_only], reply={"text": "B"})
+    run = api.run(options=options(tmp_path, CHOICES, scorers=("exact_match",)))
+    assert {s.metric for s in run.summary()} == {"acc", "unparsed", "exact_match"}
+    with pytest.raises(ScorerError, match="exact_match.*there are only multiple_choice"):
+        api.run(options=options(tmp_path, CHOICES, scorers=("exact_match",), form="loglikelihood"))
 
 
 def test_letters_by_their_probability(mock: Any, tmp_path: Path) -> None:
