@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-all check format bench bench-remote schemas clean
+.PHONY: help venv demo test test-all check format bench bench-remote bench-metrics schemas clean
 
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -42,6 +42,9 @@ bench: venv      ## speed against peers, printed as ratios (an hour or two on a 
 
 bench-remote: venv ## remote models against peers on a mock API (ten minutes on a quiet machine)
 	$(BIN)/python benchmarks/remote.py $(ARGS)
+
+bench-metrics: venv ## metrics against the packages they come from (twenty minutes on a quiet machine)
+	$(BIN)/python benchmarks/metrics.py $(ARGS)
 
 schemas: venv    ## publish the JSON schemas of the file formats
 	$(BIN)/python docs/make_schemas.py

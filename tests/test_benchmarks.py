@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from speed.book import Book
+from speed.duel import Duel, Side, fight, markdown
 from speed.floor import decode_seconds, floor_seconds, trie_counts
 from speed.machine import TICK, busy_seconds
+from speed.metric_duels import PARTS, Material
 from speed.table import agreement, best, metrics_agreement
 from speed.workloads import WORKLOADS, missing, quick, requests, write_tasks
 
@@ -137,3 +139,35 @@ def test_shots_are_the_last_rows_and_the_stops_lm_evals(tmp_path: Path) -> None:
 
 def test_quick_is_small() -> None:
     assert all(quick(workload).limit <= workload.limit // 10 + 3 for workload in WORKLOADS.values())
+
+
+def test_a_duel_runs_both_in_turn_and_tells_how_far_they_are_apart() -> None:
+    order: list[str] = []
+
+    def side(name: str, rounds: int) -> Side:
+        return Side(lambda: order.append(name) or sum(range(rounds)), lambda: order.append(f"fresh {name}"))
+
+    duel = Duel("sums", side("peer", 300_000), side("ours", 1_000), lambda one, other: f"{one > other}", goal=2.0)
+    outcome = fight(duel, 2, lambda text: None, busy=True)
+    assert order == ["fresh peer", "peer", "fresh ours", "ours"] * 3  # the first round is not counted
+    assert len(outcome.peer) == len(outcome.ours) == 2 and outcome.ratio > 2
+    row = outcome.row()
+    assert row[0] == "sums" and row[3].endswith(" (goal 2)") and row[5] == "True"
+    assert markdown([row]).count("\n") == 2
+
+
+def test_metric_duels_say_what_data_they_miss(tmp_path: Path) -> None:
+    assert "ref_wmt_de-en.json.gz" in Material(tmp_path).missing()
+    assert set(PARTS) == {"bertscore", "idf", "rouge", "bundle", "resampling"}
+
+
+def test_metric_duels_agree_with_their_peers() -> None:
+    material = Material(Path(__file__).resolve().parents[2] / "shared" / "data", segments=12, documents=2)
+    if material.missing():
+        pytest.skip("the data sets are not beside the checkout")
+    for duel in PARTS["rouge"](material, "cpu", [1]):
+        assert duel.agree(duel.peer.run(), duel.ours.run()) == "off 0.0e+00"
+    (bundle,) = PARTS["bundle"](material, "cpu", [1])
+    gaps = bundle.agree(bundle.peer.run(), bundle.ours.run()).split(", ")
+    assert [gap.split(" off ")[0] for gap in gaps] == ["corpus", "sentences", "p"]
+    assert all(float(gap.split(" off ")[1]) < 1e-4 for gap in gaps), gaps
