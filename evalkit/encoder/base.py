@@ -145,7 +145,7 @@ class Checkpoint:
     def file(self, name: str) -> Path | None:
         """The path of one of its files, fetched from the hub where need be; ``None`` if it has no such file.
 
-        Raises ScorerError where the hub cannot be asked.
+        Also ``None`` for a file that is not in the hub's cache while the hub cannot be asked.
         """
         from evalkit.encoder.checkpoint import file_of
 

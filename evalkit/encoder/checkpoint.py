@@ -45,7 +45,7 @@ def file_of(place: Checkpoint, name: str) -> Path | None:
     if place.folder is not None:
         path = place.folder / name
         return path if path.is_file() else None
-    return _fetched(place.source, name, place.revision)
+    return _fetched(place.source, name, place.revision, optional=True)
 
 
 def misfit(place: Checkpoint, expected: str) -> ScorerError:
@@ -108,8 +108,11 @@ def _on_hub(model: str, revision: str | None, first: str, kind: str) -> Checkpoi
     return Checkpoint(model, model, None, commit, content_hash([model, commit]))
 
 
-def _fetched(model: str, name: str, revision: str | None) -> Path | None:
-    """A hub repository's file in the local cache; ``None`` where the repository has no such file."""
+def _fetched(model: str, name: str, revision: str | None, *, optional: bool = False) -> Path | None:
+    """A hub repository's file in the local cache; ``None`` where the repository has no such file.
+
+    ``optional``: also where the hub cannot be asked, as transformers does for files that not every checkpoint has.
+    """
     with one_line(model, revision):
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -117,6 +120,8 @@ def _fetched(model: str, name: str, revision: str | None) -> Path | None:
         try:
             return Path(hf_hub_download(model, name, revision=revision))
         except LocalEntryNotFoundError:  # not in the cache, and the hub cannot be asked
+            if optional:
+                return None
             raise
         except EntryNotFoundError:
             return None

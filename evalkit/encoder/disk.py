@@ -125,7 +125,7 @@ class Disk:
             else:
                 found.append((key, row))
         if damaged:
-            self._tell(f"{damaged} damaged rows in the encoder cache {self.path}; these texts are encoded anew")
+            self._tell(f"rows of the encoder cache {self.path} are damaged ({damaged}); these texts are encoded anew")
         return found
 
     def _make_room(self, connection: sqlite3.Connection) -> None:

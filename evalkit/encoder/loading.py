@@ -48,10 +48,15 @@ def _auto(spec: EncoderSpec, place: Checkpoint) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(place.source, revision=place.revision, trust_remote_code=False)
-    module = AutoModel.from_pretrained(
-        place.source, revision=place.revision, dtype=getattr(torch, spec.dtype), trust_remote_code=False
-    )
+    where = {"revision": place.revision, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(place.source, **where)
+    dtype = getattr(torch, spec.dtype)
+    module, info = AutoModel.from_pretrained(place.source, dtype=dtype, output_loading_info=True, **where)
+    # a pooler, which language models are saved without, comes behind all states
+    lacking = sorted(name for name in info.get("missing_keys") or () if not name.startswith("pooler."))
+    if lacking:  # transformers would fill them with noise and go on
+        kind = type(module).__name__
+        raise ScorerError(f"the weights of {place.source} lack {len(lacking)} tensors of {kind}, e.g. {lacking[0]}")
     return module, tokenizer
 
 
