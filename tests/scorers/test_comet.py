@@ -202,7 +202,7 @@ def test_copies_empty_blank_and_cut_texts_are_counted() -> None:
     }
     assert scores[0].detail["copies_source"] is True and scores[3].detail["cut"] > 0
     notes = "; ".join(scorer.notes(stats))
-    assert "1 translation equal to the source" in notes and "1 empty translation" in notes and "sparsemax" in notes
+    assert "1 equal to the source" in notes and "2 with a blank text" in notes and "sparsemax" in notes
 
 
 def test_xcomet_counts_its_errors() -> None:

@@ -194,11 +194,10 @@ class Comet(NeuralScorer):
         }
 
     def notes(self, stats: Array) -> Sequence[str]:
-        copies, empty = (int((stats[:, column] > 0).sum()) for column in (_COPY, _EMPTY))
+        copies = int((stats[:, _COPY] > 0).sum())
         told = list(super().notes(stats))
-        told += [f"{_times(copies, 'translation')} equal to the source (COMET scores such copies high)"] if copies else []
-        told += [_times(empty, "empty translation")] if empty else []
-        return (*told, *([self.settings.doubt] if self.settings.doubt else []))
+        told += [f"{copies} equal to the source (COMET rates copies high)"] if copies else []
+        return (*told, *(["layers mixed by sparsemax, unlike the published models"] if self.settings.doubt else []))
 
 
 def _directory(model: Any) -> Any:
@@ -281,10 +280,6 @@ def comet_scores(
     )
     totals = np.bincount(at, [verdict.value for verdict in found]) / np.bincount(at)
     return [float(total) for total in totals]
-
-
-def _times(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _same_length(translations: Sequence[str], **lists: Sequence[Any] | None) -> None:
