@@ -22,6 +22,8 @@ COEFFICIENTS = ("pearson", "spearman", "kendall", "accuracy")
 #: Significant digits that two numbers must share to be equal; a mean taken in another order differs in the 16th.
 _DIGITS = 12
 _CHUNK = 4_000_000  # pairs of entries looked at in one go: 32 MB a matrix
+_WIDE = 1_000  # entries of a row from which on its pairs are counted, not looked at
+_MOST_PAIRS = 20_000_000  # pairs that a tie threshold is searched among
 
 
 def tidy(values: Array) -> Array:
@@ -144,6 +146,14 @@ def by_row(x: Array, y: Array, units: Ints | None = None) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) if parts else np.zeros(0) for name in COEFFICIENTS}
 
 
+def _one_wide(x: Array, y: Array, units: Ints) -> dict[str, float]:
+    """A single row that has too many pairs to look at each."""
+    known = np.isfinite(x) & np.isfinite(y)
+    _, first, counts = np.unique(units[known], return_index=True, return_counts=True)
+    found = weighted(x[known][first], y[known][first], counts[None].astype(np.float64))
+    return {name: float(values[0]) for name, values in found.items()}
+
+
 def _slices(rows: int, cost: int) -> Iterator[slice]:
     step = max(1, _CHUNK // max(cost, 1))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
@@ -187,8 +197,10 @@ def tie_calibrated(x: Array, y: Array) -> tuple[float, float] | None:
 
     Rows of ``x`` and ``y`` (r, n) are items, NaN entries left out; the accuracy is the mean over the items that have a pair.
     The threshold (at least 0) is the one that serves this very data best, as in WMT 2023: use it to compare metrics that
-    tie differently often, not as an estimate for new data. ``None`` without a pair.
+    tie differently often, not as an estimate for new data. ``None`` without a pair, or with more than 20 million.
     """
+    if len(x) * x.shape[1] * (x.shape[1] - 1) / 2 > _MOST_PAIRS:
+        return None
     gaps, gains, base, items = [], [], 0.0, 0
     for some in _slices(len(x), x.shape[1] ** 2):
         left, right = x[some], y[some]

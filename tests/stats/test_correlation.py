@@ -14,6 +14,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.stats import correlation
 from evalkit.stats.correlation import COEFFICIENTS, by_row, tidy, tie_calibrated, weighted
 from evalkit.stats.levels import LEVELS, Level, agreement, rated
 
@@ -146,6 +147,21 @@ def test_large_data_stays_bounded() -> None:
     y = x + rng.normal(size=50_000)
     found = agreement(rated(x, y, range(50_000))[0], "segment", replicates=2).coefficients["kendall"]
     assert found.value == pytest.approx(scipy.stats.kendalltau(x, y)[0], abs=1e-9)
+
+
+def test_wide_rows_are_counted_as_narrow_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.integers(0, 9, (2, 5, 20)).astype(float)
+    x[0, 3] = np.nan
+    units = rng.integers(0, 20, (5, 20))
+    x, y = np.take_along_axis(x, units, axis=1), np.take_along_axis(y, units, axis=1)
+    narrow = by_row(x, y, units)
+    monkeypatch.setattr(correlation, "_WIDE", 10)
+    wide = by_row(x, y, units)
+    for name in COEFFICIENTS:
+        assert wide[name] == pytest.approx(narrow[name], abs=1e-12)
+    monkeypatch.setattr(correlation, "_MOST_PAIRS", 10)
+    assert tie_calibrated(x, y) is None
 
 
 # What other people published or computed
