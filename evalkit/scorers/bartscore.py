@@ -164,7 +164,10 @@ class BartScore(NeuralScorer):
         if "f" in self._directions:  # of one and the same reference, before one is chosen
             tables["f"] = (tables["precision"] + tables["recall"]) / 2
         stats = [over_references(tables[name], self._over) for name in self._directions]
-        return scored(stats, stats[-1], used)
+        if not np.isfinite(stats).all():
+            return Score.unscored("the model gives one of the text's tokens no probability at all")
+        others = {metric.name: stats[metric.column] for metric in self.metrics[1:]}
+        return scored(stats, stats[0], used, **others)
 
     def values(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -93,7 +94,10 @@ class PseudoLikelihood(NeuralScorer, TotalsScorer):
             return Score.unscored("the answer is blank: there is no token to score")
         table = np.array([[sum(v) / len(v), sum(v), len(v)] for v in values if v])
         mean, total, tokens = table.mean(axis=0).tolist()
-        return scored((mean, total, tokens), mean, rows, tokens=tokens)
+        if not math.isfinite(total):
+            return Score.unscored("the model gives one of the answer's tokens no probability at all")
+        others = {"pll_sum": total, "pseudo_perplexity": math.exp(min(-total / tokens, 700.0))}  # a finite number in files
+        return scored((mean, total, tokens), mean, rows, **others, tokens=tokens)
 
     def features(self, stats: Array) -> Array:
         return np.column_stack([stats[:, [_MEAN, _SUM, _TOKENS]], np.ones(len(stats))])

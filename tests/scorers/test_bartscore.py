@@ -147,6 +147,8 @@ def test_records_by_direction() -> None:
     assert found[:, 0] == pytest.approx(numbers["src_to_tgt"], abs=TOLERANCE)
     assert values(scorer, records)["bartscore_faithfulness"] == pytest.approx(sum(numbers["src_to_tgt"]) / 5, abs=TOLERANCE)
     assert scorer.detail(found) == {"truncated": 1, "blank": 2}
+    (first, *_) = scorer.score(records, None)
+    assert first.value == found[0, 0] and first.detail["bartscore_f"] == found[0, 1]
 
 
 def test_only_faithfulness_reads_the_source_and_only_the_others_need_a_reference() -> None:

@@ -135,6 +135,9 @@ def test_the_three_metrics() -> None:
         "pll_sum": (True, False),
         "pseudo_perplexity": (False, True),
     }
+    (first, *_) = scorer().score(records, None)
+    assert first.value == pytest.approx(sums[0] / tokens[0])
+    assert first.detail["pseudo_perplexity"] == pytest.approx(math.exp(-sums[0] / tokens[0]))
     whole = estimates(scorer(), records * 5)
     assert whole["pll"].ci is not None and whole["pseudo_perplexity"].ci is not None
 
