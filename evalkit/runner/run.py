@@ -14,7 +14,7 @@ from evalkit.runner.files import write_json, writing
 from evalkit.runner.records import RecordView, TaskRecords, viewed
 from evalkit.runner.score import read_score, score_path
 from evalkit.runner.store import RunStore
-from evalkit.runner.stored import StoredTask, stored_tasks
+from evalkit.runner.stored import SUMMARY, StoredTask, stored_tasks
 from evalkit.runner.values import metric_names, values
 from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter
@@ -22,8 +22,6 @@ from evalkit.types import Json, Score, Summary
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SUMMARY = "summary.json"
 
 
 class Run:

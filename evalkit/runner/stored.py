@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from evalkit.tasks.filters import pipelines
 from evalkit.tasks.schema import TaskConfig
 from evalkit.tasks.scoring import scoring_plan
 from evalkit.types import Json
+
+#: The file of a run's summaries.
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,24 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
         )
         filters = pipelines(config.filter_list, allow_code=allowed)
         tasks.append(StoredTask(name, entry["num_fewshot"], filters, build_scorers(plan)))
+    _recall(store, tasks)
     return tasks
+
+
+def _recall(store: RunStore, tasks: Sequence[StoredTask]) -> None:
+    """Let scorers that learn their metrics only while they score know those of the stored scores."""
+    learning = {(task.name, s.name): s for task in tasks for s in task.scorers if hasattr(s, "recall")}
+    path = store.path / SUMMARY
+    if not learning or not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_text("utf-8"))["summaries"]
+        details = {(item["task"], item["scorer"]): item["detail"] for item in found if item.get("detail")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # who reads the numbers is told of a damaged file; to score again, which mends it, needs nothing of it
+    for key, scorer in learning.items():
+        if key in details:
+            scorer.recall(details[key])
 
 
 def _definition(store: RunStore, name: str, entry: Mapping[str, Any]) -> TaskConfig:

@@ -29,6 +29,10 @@ from evalkit.types import Json, Record
 
 _SHOWN = 300  # characters of a foreign error
 
+#: In the details: the metrics in the order of their columns, and how each was computed.
+COLUMNS = "metrics"
+EACH, ONCE = "a number for each sample", "one number for all samples: no interval, no slices"
+
 
 class Whole(Aggregation):
     """A value that a script computed over all rows at once: items are (value, number of rows).
@@ -146,6 +150,19 @@ class EvaluateScorer(ItemScorer):
         self._lay_out(parts)
         self._table |= items
 
+    def _shape(self, metric: str) -> str:
+        return ONCE if isinstance(self._parts[metric].aggregation, Whole) else EACH
+
+    def recall(self, detail: Mapping[str, Json]) -> None:
+        """Know the metrics of stored scores again, from the `detail` that was stored with them: the script is not run."""
+        shapes: Mapping[str, str] = detail.get(COLUMNS, {})
+        self._lay_out({name: (Whole if shape == ONCE else Mean)(name, self._better) for name, shape in shapes.items()})
+
+    def notes(self, stats: Array) -> Sequence[str]:
+        whole = [name.removeprefix(f"{self.name}/") for name in self._parts if self._shape(name) == ONCE]
+        more = f" and {len(whole) - 3} more" if len(whole) > 3 else ""
+        return [f"one number for all samples, so no interval: {', '.join(whole[:3])}{more}"] if whole else []
+
     def _found(self, record: Record) -> Mapping[str, Any]:
         found = self._table.get(record.sample.id, f"{self.name} was not computed for this sample")
         if isinstance(found, str):
@@ -153,10 +170,7 @@ class EvaluateScorer(ItemScorer):
         return found
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
-        whole = [name for name, part in self._parts.items() if isinstance(part.aggregation, Whole)]
-        found: dict[str, Json] = {}
-        if whole:
-            found["one value for all samples, so without interval and slices"] = whole
+        found: dict[str, Json] = {COLUMNS: {name: self._shape(name) for name in self._parts}}
         if self._further:
             found["further results"] = self._further
         if self._loaded is not None and getattr(self._loaded, "_hash", None):

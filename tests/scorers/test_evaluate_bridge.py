@@ -97,7 +97,11 @@ def test_a_single_number_has_no_interval_and_says_so(tmp_path: Path) -> None:
     assert np.isnan(part["evaluate:nested_one/outer/length"])  # of a slice it is not known
     detail = json.loads(json.dumps(made.detail(stats), allow_nan=False))
     assert detail["further results"] == {"hash": "abc", "parts": "[1, 2]"}
-    assert "evaluate:nested_one/outer/length" in next(iter(detail.values()))
+    assert "no interval" in detail["metrics"]["evaluate:nested_one/outer/length"]
+    assert made.notes(stats) == ["one number for all samples, so no interval: outer/length, outer/all/x"]
+    again = scorer(f"evaluate:{tmp_path / 'nested_one'}")
+    again.recall(detail)  # type: ignore[attr-defined]
+    assert again.metrics == made.metrics
 
 
 def test_references_are_wrapped_and_options_passed_on(tmp_path: Path) -> None:
