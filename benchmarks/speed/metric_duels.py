@@ -149,7 +149,7 @@ def idf(material: Material, device: str, threads: Sequence[int]) -> Iterator[Due
     yield Duel(
         f"idf table, {len(references)} sentences",
         Side(theirs, load),
-        Side(lambda: scorer.ready(references), lambda: scorer.ready(["warm up"])),
+        Side(lambda: scorer.ready(iter(references)), lambda: scorer.ready(iter(["warm up"]))),
         agree,
     )
 
