@@ -52,10 +52,15 @@ _ENCODER_FILES = (
 
 def stated(place: Checkpoint, transformation: str | None = None) -> Settings:
     """What the ``hparams.yaml`` of ``place`` says. Raises ScorerError."""
-    path = place.file(HPARAMS)
+    return settings(f"{place.source}/{HPARAMS}", hparams(_file(place, HPARAMS)), transformation)
+
+
+def _file(place: Checkpoint, name: str) -> Path:
+    path = place.file(name)
     if path is None:
-        raise ScorerError(f"{place.source} is not a COMET checkpoint: it has no {HPARAMS}")
-    return settings(f"{place.source}/{HPARAMS}", hparams(path), transformation)
+        away = "" if place.folder is not None else ", or it is not in the cache and the hub cannot be asked"
+        raise ScorerError(f"{place.source} is not a COMET checkpoint: it has no {name}{away}")
+    return path
 
 
 def foreseen(model: str) -> Settings | None:
@@ -97,11 +102,7 @@ def load(place: Checkpoint, encoder: str | None = None, transformation: str | No
 
     from evalkit.scorers.comet.networks import network, split
 
-    paths = {name: place.file(name) for name in (HPARAMS, WEIGHTS)}
-    for name, path in paths.items():
-        if path is None:
-            raise ScorerError(f"{place.source} is not a COMET checkpoint: it has no {name}")
-    written, stored = hparams(paths[HPARAMS]), _weights(paths[WEIGHTS])  # type: ignore[arg-type]
+    written, stored = hparams(_file(place, HPARAMS)), _weights(_file(place, WEIGHTS))
     kept = stored.get("hyper_parameters")
     own = {k: v for k, v in kept.items() if k != "layer_transformation"} if isinstance(kept, Mapping) else {}
     where = f"{place.source}/{WEIGHTS}"
