@@ -157,9 +157,8 @@ class Comet(NeuralScorer):
     def _score(self, plan: Sequence[Sequence[Job]], found: Mapping[Job, Verdict]) -> Score:
         if self._over == "max":
             plan = [[max(jobs, key=lambda job: found[job].value)] for jobs in plan]
-        pairs = [
-            (job, found[job]) for jobs in plan for job in jobs
-        ]  # as many for each answer: one mean is the mean of means
+        # every answer has as many jobs, so that one mean over all is the mean of the answers' means
+        pairs = [(job, found[job]) for jobs in plan for job in jobs]
         columns = np.mean([self._row(job, verdict) for job, verdict in pairs], axis=0).tolist()
         first = pairs[0][1]
         detail: dict[str, Json] = {}
