@@ -21,9 +21,10 @@ from evalkit.scorers import bertscore_tables as tables
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.bertscore_match import BLANK, Frequencies, Match, TokenWeights, best, is_blank, match, plain_weights
 from evalkit.scorers.bertscore_package import Package, package_hash
-from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, one_of, references, serves, whole
+from evalkit.scorers.common import one_of, references, serves, whole
 from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.types import Json, Record, Score
+from evalkit.scorers.pairs import score_pairs
+from evalkit.types import Json, Record, Score, content_hash
 
 #: Bytes of token states in memory at once, beside what the encoder keeps.
 STATES_BYTES = 1 << 28
@@ -31,6 +32,8 @@ _CHUNK = 1024  # sentences tokenised at once for idf
 
 #: Why a pair has no score.
 NO_WEIGHT = "all idf weights of a side are 0: every one of its tokens is in every sentence that idf was counted on"
+ONLY_SPECIAL = "a side holds nothing but special tokens written out, which have no weight"
+BY_PACKAGE = "bert-score gives no number for it: a side is blank, or its idf weights are all 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,6 @@ class BertScore(NeuralScorer):
         self._backend = one_of("backend", backend, ("native", "bert-score"))
         if self._backend == "bert-score" and (self.spec.dtype != "float32" or revision is not None):
             raise ScorerError("bertscore: backend bert-score computes in float32 and knows no revision")
-        self._package: Package | None = None
         self._weights: TokenWeights | None = None
         self.metrics = tuple(
             MetricInfo(f"bertscore_{kind}", low=None if rescale else -1.0, high=1.0, ideal=1.0, mean=True, column=column)
@@ -101,13 +103,14 @@ class BertScore(NeuralScorer):
 
     def signature_of(self, stats: Array) -> str:
         """The signature with a hash of the references that idf was counted on."""
-        known = self._weights is not None and self._weights.digest and self._sentences is None
-        return self.signature() + (f"|idf_corpus:{self._weights.digest}" if known and self._weights else "")
+        if self._weights is None or self._sentences is not None:  # without idf, or a file's hash stands there already
+            return self.signature()
+        return f"{self.signature()}|idf_corpus:{self._weights.digest}"
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
         named = package_hash(self.place.name, self.layer, self.idf, self.baseline is not None, self._custom is not None)
         found: dict[str, Json] = {**super().detail(stats), "bert-score hash": named}
-        if self._weights is not None and self._weights.digest:
+        if self._weights is not None:
             found["idf"] = {"sentences": self._weights.sentences, "hash": self._weights.digest}
         return found
 
@@ -134,31 +137,15 @@ class BertScore(NeuralScorer):
         return encoder.tokenise(texts, prefix_space=layers.wants_space(encoder.module, encoder.tokenizer))
 
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        scores: list[Score | None] = [None] * len(records)
-        owners: list[int] = []
-        candidates: list[str] = []
-        golds: list[Sequence[str]] = []
-        for i, record in enumerate(records):
-            given, expected = answers(record), references(record.sample)
-            if given is None or not expected:
-                scores[i] = Score.unscored(no_answer(record) if given is None else NO_REFERENCE)
-                continue
-            for text in given:
-                owners.append(i)
-                candidates.append(text)
-                golds.append(expected)
-        found: dict[int, list[Pair]] = {}
         ready = self.prepare(records) if state is None else state
-        for owner, pair in zip(owners, self.pairs(candidates, golds, ready), strict=True):
-            found.setdefault(owner, []).append(pair)
-        return [score or self._score(found[i]) for i, score in enumerate(scores)]
+        return score_pairs(records, lambda candidates, golds: self.pairs(candidates, golds, ready), self._score)
 
     def _score(self, pairs: Sequence[Pair]) -> Score:
         """A record's score: the mean over its answers."""
         values = np.array([(p.match.f1, p.match.precision, p.match.recall) for p in pairs]).mean(axis=0)
         if np.isnan(values).any():
             known = dict(zip(("f1", "precision", "recall"), values.tolist(), strict=True))
-            why = NO_WEIGHT if self._backend == "native" else "bert-score gives no number for it"
+            why = BY_PACKAGE if self._backend == "bert-score" else NO_WEIGHT if self.idf else ONLY_SPECIAL
             return Score.unscored(why, **{name: value for name, value in known.items() if value == value})
         return scored(values.tolist(), float(values[0]), [row for pair in pairs for row in pair.rows])
 
@@ -230,8 +217,6 @@ def _sentence_file(path: str) -> list[str]:
 
 
 def _text_digest(sentences: Sequence[str]) -> str:
-    from evalkit.types import content_hash
-
     return content_hash(list(sentences), 8)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scorer_records import estimates, text_record
 
+import evalkit
 from evalkit.errors import CodeRefused, ScorerError
 from evalkit.runner.prepare import scorer_spec
 from evalkit.scorers.base import Scorer, ScoringPlan
@@ -186,6 +187,18 @@ def test_a_changed_script_changes_the_signature(tmp_path: Path) -> None:
     file = Path(path) / "will_change.py"
     file.write_text(file.read_text("utf-8") + "\n# another\n", "utf-8")
     assert scorer(f"evaluate:{path}").signature() != before
+
+
+def test_two_systems_are_compared_by_their_stored_scores(tmp_path: Path) -> None:
+    path = script(tmp_path, "by_length", "return {'each': [len(p) for p in predictions], 'sum': 7}")
+    systems = {"one": ["a", "bb", "ccc"], "two": ["aa", "bbb", "ccccc"]}
+    done = evalkit.score(
+        systems, ["x", "y", "z"], scorers=[f"evaluate:{path}"], allow_code=True, output_dir=str(tmp_path / "runs")
+    )
+    found = {c.metric: c for c in done.comparisons}
+    each, once = found["evaluate:by_length/each"], found["evaluate:by_length/sum"]
+    assert each.result is not None and each.result.difference == pytest.approx(4 / 3)
+    assert once.result is None
 
 
 @pytest.mark.parametrize(
