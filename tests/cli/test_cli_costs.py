@@ -103,3 +103,24 @@ def test_the_cache_is_shown_and_cleared(evalkit):
     assert json.loads(evalkit("cache", "--json").out)["models"] == {"mock/echo": ROWS}
     assert "0 answers" in evalkit("cache", "--clear").err
     assert "from the cache" not in evalkit(*ASKED, "--cache", "--new").err
+
+
+def test_the_texts_that_metrics_encoded_are_shown_and_cleared(evalkit):
+    import numpy as np
+
+    from evalkit.encoder.disk import Disk, default_folder
+
+    assert "0 encoded texts" in evalkit("cache").err
+    store = Disk(default_folder())
+    store.put({bytes([i] * 16): np.ones(3, dtype=np.float32) for i in range(4)}, "tiny-bert")
+    store.close()
+    held = evalkit("cache")
+    assert "tiny-bert" in held.out and "4 encoded texts" in held.err
+    assert json.loads(evalkit("cache", "--json").out)["encoded"]["models"] == {"tiny-bert": 4}
+    assert "encoded" not in evalkit("cache", "--cache-dir", "elsewhere", "--clear").err
+    assert "4 encoded texts" in evalkit("cache").err
+    assert "0 encoded texts" in evalkit("cache", "--clear").err
+    (default_folder() / "rows.sqlite").write_bytes(b"no database, but a longer text" * 99)
+    broken = evalkit("cache")
+    assert broken.code == 2 and "evalkit cache --clear removes it" in broken.err
+    assert evalkit("cache", "--clear").code == 0

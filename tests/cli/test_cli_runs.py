@@ -63,6 +63,40 @@ def test_a_log_gets_a_line_now_and_then(api, capsys, monkeypatch):
     assert err[-1].startswith("evalkit: scoring (")
 
 
+def test_a_network_at_work_gets_a_line_now_and_then_too(api, capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    lines = progress.Lines()
+    for done in range(0, 2001, 100):
+        lines.working("encoding", done, 2000)
+        now += 1.5
+    err = capsys.readouterr().err.splitlines()
+    assert err == [
+        "evalkit: encoding, 700 of 2,000 texts (10 s so far)",
+        "evalkit: encoding, 1,400 of 2,000 texts (21 s so far)",
+    ]
+
+
+def test_a_network_at_work_has_a_bar_of_its_own_on_a_terminal(monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("rich.console.Console", lambda **_: console)
+    bar = progress._bar()
+    shown = progress.OnTerminal(bar)
+    shown.working("encoding", 10, 10)  # nothing to do: nothing to show
+    assert not bar.tasks
+    shown.working("encoding", 10, 2000)
+    shown.working("enc[od]ing", 700, 2000)
+    console.print(bar.get_renderable())
+    text = console.file.getvalue()
+    assert "enc[od]ing" in text and "700/2000" in text
+    shown.working("encoding", 2000, 2000)
+    assert not bar.tasks
+
+
 def test_a_terminal_gets_a_bar(api, monkeypatch):
     import io
 
