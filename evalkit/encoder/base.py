@@ -117,7 +117,7 @@ class Encoder(Protocol):
         ``key`` names what ``forward`` computes (layer, pooling, version): rows of equal content under the same key, dtype
         and fingerprint are taken from memory or disk. ``what`` is the word of the progress bar. ``forward`` may be called
         again with parts of a batch that did not fit the memory. Raises ScorerError where not even one row fits, and where
-        a row's values are not finite.
+        a row's values are not numbers (NaN).
         """
         ...
 
