@@ -189,8 +189,8 @@ def _missing(run: Run) -> str:
         failure = next((view.record.failure for view in run.records() if view.record.failure is not None), None)
         why = "" if failure is None else f" (the first: {failure.kind}: {failure.message})"
         reasons.append(f"{counted(counts['failures'], 'request')} failed{why}")
-    if counts.get("unanswered") and not counts.get("budget"):
-        reasons.append(f"{counted(counts['unanswered'], 'request')} not answered")
+    if missing := sum(facts.get("missing", 0) for facts in run.manifest.get("facts", {}).values()):
+        reasons.append(f"{counted(missing, 'sample')} not answered")
     return "; ".join(reasons) or "not everything was answered"
 
 

@@ -119,8 +119,8 @@ def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, st
 
 
 def alone(task: Scored) -> bool:
-    """Whether a record's scores are known as soon as it is read: none of the task's scorers needs a group of them."""
-    return all(scorer.unit == "sample" for scorer in task.scorers)
+    """Whether a record's scores are known as soon as it is read: no scorer needs a group, or learns its metrics as it goes."""
+    return all(scorer.unit == "sample" and not hasattr(scorer, "recall") for scorer in task.scorers)
 
 
 def score_task(
@@ -140,6 +140,11 @@ def score_task(
         for scorer in task.scorers:
             if scorer.unit == "group":
                 rows.append(_score_groups(store, task.name, records, filter_.name, scorer, fingerprints))
+    # an execution that ended early did not even come to these
+    rest = max(0, int(store.manifest["tasks"][task.name]["samples"]) - len(store.samples(task.name)))
+    facts.missing += rest
+    for found in rows:
+        found.missing += rest
     order = {id(scorer): i for i, scorer in enumerate(task.scorers)}
     names = {f.name: i for i, f in enumerate(task.filters)}
     return sorted(rows, key=lambda r: (names[r.filter], order[id(r.scorer)])), facts

@@ -142,6 +142,10 @@ def _tell_of_unknown_prices(account: Account, models: Mapping[str, Model], progr
             progress.warning(
                 f"the price of {model.name} is not known, so no cost is shown; --price {of}in=...,out=... gives it"
             )
+    if account.budget.max_cost is not None and not any(quote.price for quote in account.quotes.values()):
+        progress.warning(
+            "--max-cost has no effect: nothing that this run asks has a bill; --price in=...,out=... gives it one"
+        )
 
 
 def _keep_account(store: RunStore, account: Account, models: Mapping[str, Model]) -> None:

@@ -19,6 +19,8 @@ from evalkit.types import Json, Summary
 TOUCHING = 0.01
 #: An interval wider than this share of the range says nothing about its ends.
 TOO_WIDE = 0.5
+#: How a note begins on what an unfinished run lacks.
+_INCOMPLETE = "incomplete"
 #: Two-sided 95 % quantile of the normal distribution, for groups of many samples.
 Z95 = 1.959963984540054
 
@@ -107,7 +109,7 @@ def _gaps(rows: Rows) -> tuple[str, ...]:
     """What is missing from a result that no field of the summary tells."""
     notes = []
     if rows.missing:
-        notes.append(f"incomplete: {rows.missing} not answered")
+        notes.append(f"{_INCOMPLETE}: {rows.missing} not answered")
     if rows.unscored:
         reason, count = rows.unscored.most_common(1)[0]
         notes.append(f"unscored because {reason}" + (f" ({count})" if count < sum(rows.unscored.values()) else ""))
@@ -151,6 +153,8 @@ def _aggregate(group: GroupConfig, rule: GroupMetric, parts: list[Summary]) -> S
     first = parts[0]
     notes = [f"no value for {', '.join(missing)}"] if missing else []
     notes += [f"without {', '.join(without)}, which has no {rule.metric}"] if without else []
+    unfinished = [s.task for s in parts if any(note.startswith(_INCOMPLETE) for note in s.notes)]
+    notes += [f"{_INCOMPLETE}: not all of {', '.join(unfinished)} is answered"] if unfinished else []
     return Summary(
         task=group.group,
         metric=rule.metric,

@@ -6,7 +6,7 @@ import csv
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,6 +16,7 @@ from evalkit.models.base import Capabilities, Sink, Source
 from evalkit.prices import Price, Quote
 from evalkit.runner.budget import Account, Budget
 from evalkit.runner.journal import Journal
+from evalkit.runner.session import Silent
 from evalkit.runner.usage import Usage, restored
 from evalkit.types import Failure, Request, Response
 
@@ -378,3 +379,27 @@ def test_tokens_are_foreseen_too(place: Path) -> None:
     model = InBatches()
     run = go(model, max_tokens_total=12 * 20)
     assert run.status == "incomplete" and total(run, "prompt_tokens") + total(run, "output_tokens") <= 12 * 20
+
+
+def test_samples_that_a_budget_left_out_are_counted_everywhere(place: Path) -> None:
+    run = go(Hosted(), "one", "two", price=PRICE, max_cost=10 * COST)
+    one, two = run.summary()
+    assert 10 <= one.n < 15 and two.n == 0
+    left = f"incomplete: {ROWS - one.n} not answered"
+    assert left in one.notes
+    assert f"incomplete: {ROWS} not answered" in two.notes
+    for name in ("summary.csv", "report.html", "results.json"):
+        assert left in (run.path / name).read_text(), name
+    whole = go(Hosted(), "one", "two", price=PRICE)
+    assert whole.path == run.path and not any("incomplete" in note for s in whole.summary() for note in s.notes)
+
+
+def test_a_budget_for_what_has_no_bill_is_said_to_have_no_effect(place: Path) -> None:
+    class Told(Silent):
+        lines: ClassVar[list[str]] = []
+
+        def warning(self, text: str) -> None:
+            self.lines.append(text)
+
+    evalkit.run(tasks="one.yaml", model="mock/echo", max_cost=1.0, progress=Told())
+    assert [line for line in Told.lines if "--max-cost has no effect" in line]
