@@ -6,7 +6,8 @@ BERTScore (MiniLM, layer 5) against bert-score's scorer with its model loaded; R
 with intervals and a paired test against sacrebleu; resampling alone. Peer and evalkit run in turn on the same texts (WMT16
 translations and SummEval summaries from ``--data``), after one run each that is not counted; medians count. Before every
 run of evalkit its caches are emptied, so that nothing is known from the run before. Runs wait until the machine is quiet,
-and one that others disturbed is repeated. Beside each ratio stands how far the two results are apart. Never a test.
+and one that others disturbed is repeated. bfloat16 has a goal only where the CPU has AMX, or with --device cuda. Beside each
+ratio stands how far the two results are apart. Never a test.
 """
 
 from __future__ import annotations

@@ -79,12 +79,12 @@ def bertscore(material: Material, device: str, threads: Sequence[int]) -> Iterat
     candidates, _, references = material.translations
     for count in threads:
         yield _bertscore("float32", count, candidates, references, device, 1.5 if count == 1 else 1.4)
-    yield _bertscore("bfloat16", threads[-1], candidates, references, device, 4.0)
+    yield _bertscore("bfloat16", threads[-1], candidates, references, device, 4.0 if device != "cpu" or _amx() else None)
     systems, golds = material.summaries
     yield _bertscore("float32", threads[-1], systems, golds, device, 2.0)
 
 
-def _bertscore(dtype: str, threads: int, candidates: Any, references: Texts, device: str, goal: float) -> Duel:
+def _bertscore(dtype: str, threads: int, candidates: Any, references: Texts, device: str, goal: float | None) -> Duel:
     from evalkit.scorers.bertscore import bertscore_pairs
 
     several = not isinstance(candidates[0], str)
@@ -115,6 +115,11 @@ def _bertscore(dtype: str, threads: int, candidates: Any, references: Texts, dev
     what = f"{len(systems)} systems, shared references" if several else f"{len(references)} pairs"
     name = f"BERTScore {dtype}, {what}, {device}, {threads} thread{'s' * (threads > 1)}"
     return Duel(name, Side(theirs, load), Side(ours, empty), apart, goal)
+
+
+def _amx() -> bool:
+    """Whether this CPU multiplies matrices in bfloat16 (AMX); without it bfloat16 has no goal."""
+    return "amx_bf16" in Path("/proc/cpuinfo").read_text()
 
 
 def _threads(count: int) -> None:

@@ -98,7 +98,7 @@ def validate_metrics(
     scorers: Sequence[str | Mapping[str, Any]] = (),
     *,
     columns: Columns | Mapping[str, str | Sequence[str]] | None = None,
-    levels: Sequence[str] = LEVELS,
+    levels: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
     allow_code: bool = False,
@@ -109,7 +109,7 @@ def validate_metrics(
         data: a file of rated outputs, or rows in memory; see `Columns` for what a row holds.
         scorers: registered names with parameters, as everywhere (``"rouge:use_stemmer=true"``, a mapping).
         columns: what is where (``{"human": "scores", "item": "doc"}``); what is not named is recognised.
-        levels: of ``segment``, ``summary``, ``system``.
+        levels: of ``segment``, ``summary``, ``system``; without it those that the data has.
         replicates: bootstrap draws an interval; 0 for none.
         seed: of the bootstrap.
         allow_code: whether a scorer may load code from the Hugging Face hub.
@@ -121,7 +121,7 @@ def validate_metrics(
         DataError: a column that is not there, no ratings, nothing to correlate.
         ScorerError: a scorer that is unknown, needs a model call, or finds no value for any output.
     """
-    wrong = [level for level in levels if level not in LEVELS]
+    wrong = [level for level in levels or () if level not in LEVELS]
     if wrong:
         raise UsageError(f"unknown level {wrong[0]!r}{nearest(wrong[0], LEVELS) or f'; known: {chr(44).join(LEVELS)}'}")
     built = [build(item, allow_code=allow_code) for item in scorers]
@@ -135,10 +135,17 @@ def validate_metrics(
     rows = [
         Validity(name, rating, _level(found, metric, rating, level, replicates, seed), metric)
         for rating in found.ratings
-        for level in levels
+        for level in (levels or _levels(found))
         for name, metric in zip(names, metrics, strict=True)
     ]
     return Validation(found, tuple(metrics), tuple(rows))
+
+
+def _levels(data: RatedOutputs) -> list[str]:
+    """The levels that the data has: several outputs of an item, several systems."""
+    items, systems = data.items, data.systems or []
+    found = {"segment": True, "summary": len(set(items)) < len(items), "system": len(set(systems)) > 1}
+    return [level for level in LEVELS if found[level]]
 
 
 def _distinct(metrics: Sequence[MetricValues]) -> list[str]:

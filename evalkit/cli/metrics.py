@@ -36,7 +36,9 @@ def validate(
     systems: Annotated[
         str | None, o.option("--systems", "A column that maps systems to outputs, or to columns of their own.")
     ] = None,
-    levels: Annotated[str | None, o.option("--levels", "Of segment,summary,system. [default: all]")] = None,
+    levels: Annotated[
+        str | None, o.option("--levels", "Of segment,summary,system. [default: those that the data has]")
+    ] = None,
     replicates: Annotated[int, o.option("--replicates", "Bootstrap draws an interval; 0: none.", min=0)] = 1000,
     seed: Annotated[int, o.option("--seed", "Of the bootstrap.")] = 0,
     allow_code: o.AllowCode = None,
@@ -51,26 +53,29 @@ def validate(
     """
     from evalkit import api
     from evalkit.calibrate.columns import Columns
-    from evalkit.stats.levels import LEVELS
+    from evalkit.cli.progress import shown
+    from evalkit.encoder.base import watched
 
-    found = api.validate_metrics(
-        data,
-        scorers or (),
-        columns=Columns(
-            item=item or "",
-            system=system or "",
-            output=output or "",
-            references=_names(references),
-            source=source or "",
-            human=_names(human),
-            systems=systems or "",
-            computed=_names(columns),
-        ),
-        levels=_names(levels) or LEVELS,
-        replicates=replicates,
-        seed=seed,
-        allow_code=bool(allow_code),
+    roles = Columns(
+        item=item or "",
+        system=system or "",
+        output=output or "",
+        references=_names(references),
+        source=source or "",
+        human=_names(human),
+        systems=systems or "",
+        computed=_names(columns),
     )
+    with shown() as progress, watched(progress.working, progress.warning):
+        found = api.validate_metrics(
+            data,
+            scorers or (),
+            columns=roles,
+            levels=_names(levels) or None,
+            replicates=replicates,
+            seed=seed,
+            allow_code=bool(allow_code),
+        )
     _print(found, json, csv)
     if to is not None:
         _write(found, to)
@@ -96,10 +101,12 @@ def _print(found: Validation, json: bool, csv: bool) -> None:
 
 def _say_data(found: Validation) -> None:
     from evalkit.cli.output import say
+    from evalkit.report.numbers import counted
 
     about = found.to_dict()["data"]
     roles = ", ".join(f"{role}: {name}" for role, name in about["columns"].items())
-    say(f"{about['outputs']} outputs for {about['items']} items by {about['systems']} systems ({roles})")
+    counts = (counted(about[f"{what}s"], what) for what in ("output", "item", "system"))
+    say("{} for {} by {} ({})".format(*counts, roles))
     for metric in found.metrics:
         lost = sum(metric.missing.values())
         if lost:

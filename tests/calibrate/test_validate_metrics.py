@@ -86,6 +86,14 @@ def test_the_table_has_the_same_keys_in_every_row() -> None:
     assert {line["pearson"] for line in flat} == {None} and flat[0]["reason"] == "the metric is the same everywhere"
 
 
+def test_levels_that_the_data_does_not_have_are_not_shown() -> None:
+    rows = [{"id": row["id"], "rating": row["rating"], "noise": row["noise"]} for row in rated_rows()]
+    found = evalkit.validate_metrics(rows, columns={"computed": "noise"}, replicates=0)
+    assert [row.level.name for row in found.rows] == ["segment", "summary"]
+    alone = evalkit.validate_metrics(rows[::4], columns={"computed": "noise"}, replicates=0)
+    assert [row.level.name for row in alone.rows] == ["segment"]
+
+
 def test_two_metrics_of_one_name_are_told_apart() -> None:
     found = evalkit.validate_metrics(rated_rows(), ["bleu", "bleu:smooth_method=floor"], levels=["segment"], replicates=0)
     assert [row.metric for row in found.rows] == ["bleu/bleu#1", "bleu/bleu#2"]
