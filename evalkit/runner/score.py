@@ -119,7 +119,7 @@ def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, st
 
 
 def alone(task: Scored) -> bool:
-    """Whether a record's scores are known as soon as it is read: no scorer needs a group, or learns its metrics as it goes."""
+    """Whether a record's scores are known once it is read: no scorer needs a group, or learns its metrics as it goes."""
     return all(scorer.unit == "sample" and not hasattr(scorer, "recall") for scorer in task.scorers)
 
 

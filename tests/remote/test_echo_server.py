@@ -88,7 +88,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS.keys())
 def way(request, server, folder):
     return remote(server, **{k: v.replace("FOLDER", str(folder)) for k, v in request.param.items()})
 
@@ -139,8 +139,8 @@ def test_rolling_log_likelihoods_are_too(folder, server, expected_rolling):
 
 
 def test_a_rolling_text_that_does_not_fit_is_cut_into_windows(folder, server):
-    text = " ".join(f"Sentence number {i} says little." for i in range(30))
-    window = "64"
+    text = " ".join(f"Sentence number {i} says little." for i in range(12))
+    window = "32"
     near = load_model(f"hf/{folder}", ModelOptions(device="cpu", args={"dtype": "float32", "max_length": window}))
     far = remote(server, tokenizer=str(folder), max_length=window)
     (one,), (other,) = (ask(model, [Request("loglikelihood_rolling", "", text)]) for model in (near, far))

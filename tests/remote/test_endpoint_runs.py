@@ -85,7 +85,7 @@ def test_a_further_scorer_needs_to_fit_the_form_that_is_asked(mock: Any, tmp_pat
     mock.configure(rules=[chat_only], reply={"text": "B"})
     run = api.run(options=options(tmp_path, CHOICES, scorers=("exact_match",)))
     assert {s.metric for s in run.summary()} == {"acc", "unparsed", "exact_match"}
-    with pytest.raises(ScorerError, match="exact_match.*there are only multiple_choice"):
+    with pytest.raises(ScorerError, match=r"exact_match.*there are only multiple_choice"):
         api.run(options=options(tmp_path, CHOICES, scorers=("exact_match",), form="loglikelihood"))
 
 

@@ -17,8 +17,9 @@ from evalkit.types import Request, RequestKind
 PROBE_S = 60.0
 PAUSE_S = 1.0
 LOADING_S = 120.0
-#: Attempts at a server that cannot be reached at all.
+#: Attempts at a server that cannot be reached at all, and seconds after which there is no further one.
 CONNECTS = 3
+UNREACHED_S = 10.0
 #: Model names that a message lists at most.
 _LISTED = 8
 
@@ -97,7 +98,7 @@ async def settled(transport: Getting, call: Call) -> Verdict | None:
             reply = await transport.send(call, PROBE_S)
         except TransportError as error:
             found = broken(error)
-            if error.kind == "timeout" or attempt >= CONNECTS:
+            if error.kind == "timeout" or attempt >= CONNECTS or loop.time() - begun > UNREACHED_S:
                 return found
         else:
             if 200 <= reply.status < 300:

@@ -39,11 +39,12 @@ class Scorer:
     def ids(self, prompt: str | list[int]) -> list[int]:
         return prompt if isinstance(prompt, list) else self.tokenizer(prompt)["input_ids"]
 
-    def logprobs(self, ids: list[int]) -> Any:
-        """Row i: natural log-probabilities of the token after ``ids[: i + 1]``."""
+    def logprobs(self, ids: list[int], past: Any = None) -> tuple[Any, Any]:
+        """Row i: natural log-probabilities of the token after ``ids[: i + 1]``, behind ``past``; and what is past then."""
         with self.lock, self.torch.inference_mode():
-            logits = self.model(self.torch.tensor([ids])).logits[0]
-        return self.torch.log_softmax(logits.double(), -1)  # in float32 a vocabulary this large costs 7e-6 a token
+            out = self.model(self.torch.tensor([ids]), past_key_values=past, use_cache=True)
+        rows = self.torch.log_softmax(out.logits[0].double(), -1)  # in float32 a large vocabulary costs 7e-6 a token
+        return rows, out.past_key_values
 
     def choice(self, body: dict[str, Any], prompt: str | list[int]) -> dict[str, Any]:
         """One choice of the reply, without its index, and beside it how many tokens went in and came out."""
@@ -54,9 +55,11 @@ class Scorer:
                 f"This model's maximum context length is {self.max_length} tokens. However, you requested "
                 f"{room} output tokens and your prompt contains {len(ids)} input tokens."
             )
-        whole, rows = list(ids), self.logprobs(ids)
+        whole, (rows, past) = list(ids), self.logprobs(ids)
         while len(whole) - len(ids) < room and whole[-1] != self.tokenizer.eos_token_id:
-            rows = rows if len(whole) == len(ids) else self.logprobs(whole)
+            if len(whole) > len(ids):
+                row, past = self.logprobs(whole[-1:], past)
+                rows = self.torch.cat((rows, row))
             whole.append(int(rows[-1].argmax()))
         start = 0 if body.get("echo") else len(ids)
         top = body.get("logprobs")
