@@ -85,7 +85,7 @@ def bertscore(material: Material, device: str, threads: Sequence[int]) -> Iterat
 
 
 def _bertscore(dtype: str, threads: int, candidates: Any, references: Texts, device: str, goal: float | None) -> Duel:
-    from evalkit.scorers.bertscore import bertscore_pairs
+    from evalkit.scorers.neural.bertscore import bertscore_pairs
 
     several = not isinstance(candidates[0], str)
     systems: list[Texts] = candidates if several else [candidates]
@@ -130,7 +130,7 @@ def _threads(count: int) -> None:
 
 def idf(material: Material, device: str, threads: Sequence[int]) -> Iterator[Duel]:
     """The table of inverse document frequencies."""
-    from evalkit.scorers.bertscore import bertscore as make
+    from evalkit.scorers.neural.bertscore import bertscore as make
 
     references = material.translations[2]
     peer: list[Any] = []
@@ -179,8 +179,8 @@ def _lines(text: str) -> str:
 
 
 def _rouge(backend: str, stem: bool, answers: Texts, references: Texts, goal: float) -> Duel:
-    from evalkit.scorers.rouge import rouge_scores
-    from evalkit.scorers.rouge_words import stems
+    from evalkit.scorers.ngram.rouge import rouge_scores
+    from evalkit.scorers.ngram.rouge_words import stems
 
     def theirs() -> Any:
         from rouge_score.rouge_scorer import RougeScorer
@@ -248,8 +248,8 @@ def _bundle_by_sacrebleu(first: list[str], second: list[str], references: list[s
 
 def _bundle_by_evalkit(first: list[str], second: list[str], references: list[str]) -> dict[str, dict[str, Any]]:
     from evalkit.scorers.base import Scorer
-    from evalkit.scorers.corpus import bleu, chrf, ter
     from evalkit.scorers.estimate import estimate
+    from evalkit.scorers.ngram.corpus import bleu, chrf, ter
     from evalkit.scorers.paired import paired_metric
     from evalkit.stats.paired import Pair, paired_tests
 
@@ -287,7 +287,7 @@ def resampling(material: Material, device: str, threads: Sequence[int]) -> Itera
 def _resampled(name: str, material: Material) -> Iterator[Duel]:
     from sacrebleu.significance import Result, _bootstrap_resample, _paired_ar_test, _paired_bs_test
 
-    from evalkit.scorers import corpus
+    from evalkit.scorers.ngram import corpus
     from evalkit.stats.paired import Pair, paired_tests
     from evalkit.stats.resample import bootstrap
 
@@ -334,7 +334,7 @@ def _resampled(name: str, material: Material) -> Iterator[Duel]:
 
 def _aggregator(material: Material) -> Duel:
     """rouge-score's `BootstrapAggregator` (four types; precision, recall and F) against the same replicates by products."""
-    from evalkit.scorers.rouge import rouge_scores
+    from evalkit.scorers.ngram.rouge import rouge_scores
     from evalkit.stats.resample import bootstrap
 
     systems, golds = material.summaries

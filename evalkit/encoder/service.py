@@ -16,6 +16,7 @@ from evalkit.encoder.progress import report
 from evalkit.encoder.rows import Memory, row_key
 from evalkit.encoder.tokenising import most_tokens, tokenised
 from evalkit.errors import ScorerError
+from evalkit.onednn import through_onednn
 from evalkit.types import Json, content_hash
 
 #: What a cached row hangs on beside what it was made from; raised where the service itself would give other numbers.
@@ -129,7 +130,7 @@ class ServiceEncoder:
                     _MEMORY.put(k, row)
             report(what, len(found), len(wanted))
             todo = {k: row for k, row in wanted.items() if k not in found}
-            with _Kept(disk, self._place.name) as kept:
+            with _Kept(disk, self._place.name) as kept, through_onednn(self.module, self.device):
                 for k, row in self._encoded(todo, forward, what, len(wanted)):
                     found[k] = row
                     _MEMORY.put(k, row)

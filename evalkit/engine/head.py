@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.engine.layout import Layout
-from evalkit.engine.packed import linear
 from evalkit.engine.transfer import coming, to_device
+from evalkit.onednn import linear
 
 if TYPE_CHECKING:
     import torch

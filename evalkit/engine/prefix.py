@@ -19,13 +19,13 @@ from evalkit.engine.head import Head, Pending, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
 from evalkit.engine.masked import MaskedForward
 from evalkit.engine.memory import limits_for
-from evalkit.engine.packed import through_onednn
 from evalkit.engine.plain import evaluating
 from evalkit.engine.plan import Limits, Step, Trie, plan
 from evalkit.engine.probe import check
 from evalkit.engine.streams import Kept, streams_for
 from evalkit.engine.tree import TreeForward
 from evalkit.errors import ModelError
+from evalkit.onednn import through_onednn
 
 log = logging.getLogger(__name__)
 

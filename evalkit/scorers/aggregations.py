@@ -15,7 +15,7 @@ import numpy as np
 from evalkit.errors import ScorerError, nearest
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo
 from evalkit.scorers.classification import class_counts, confusion_features, matthews
-from evalkit.scorers.corpus import Corpus
+from evalkit.scorers.ngram.corpus import Corpus
 from evalkit.scorers.totals import TotalsScorer, ratio
 
 

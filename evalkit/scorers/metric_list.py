@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from evalkit.errors import ScorerError, nearest
-from evalkit.scorers import choices, classification, corpus, likelihood, text
+from evalkit.scorers import choices, classification, likelihood, text
 from evalkit.scorers.aggregations import Aggregation, Custom, aggregation
 from evalkit.scorers.base import BaseScorer, MetricSpec, Scorer, ScoringPlan
 from evalkit.scorers.functions import called, choice_items, hub_metric, likelihood_items, passed_on, processed
 from evalkit.scorers.items import Items, ItemScorer
+from evalkit.scorers.ngram import corpus
 from evalkit.types import Json, OutputType
 
 #: lm-eval's metrics: the aggregation and direction it gives them where an entry names none.

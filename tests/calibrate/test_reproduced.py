@@ -61,7 +61,7 @@ def test_the_rouge_rows_of_the_g_eval_papers_summeval_table() -> None:
 )
 def test_codex_on_wmt16(file: str, bleu: float, chrf: float) -> None:
     """The first of 16 samples, and the one that BERTScore prefers (Suzgun et al. 2022)."""
-    from evalkit.scorers.corpus import corpus_scores
+    from evalkit.scorers.ngram.corpus import corpus_scores
 
     outputs, references = wmt16(file)
     assert len(outputs) == 2998

@@ -45,7 +45,7 @@ def test_scorers_and_columns_side_by_side() -> None:
 
 
 def test_a_corpus_metric_has_its_corpus_value_for_a_system() -> None:
-    from evalkit.scorers.corpus import corpus_scores
+    from evalkit.scorers.ngram.corpus import corpus_scores
 
     rows = rated_rows()
     found = evalkit.validate_metrics(rows, ["bleu"], replicates=0)

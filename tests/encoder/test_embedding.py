@@ -11,8 +11,8 @@ import pytest
 import evalkit
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.embedding import EmbeddingSimilarity
-from evalkit.scorers.neural import dtype_of
+from evalkit.scorers.neural.base import dtype_of
+from evalkit.scorers.neural.embedding import EmbeddingSimilarity
 from evalkit.scorers.registry import build_scorer
 from evalkit.types import Record, Sample
 

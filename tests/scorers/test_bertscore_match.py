@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evalkit.encoder.base import Tokens
-from evalkit.scorers.bertscore_match import Frequencies, Match, best, is_blank, match, plain_weights
+from evalkit.scorers.neural.bertscore_match import Frequencies, Match, best, is_blank, match, plain_weights
 
 ONE, TWO, BACK = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 

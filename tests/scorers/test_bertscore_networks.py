@@ -14,9 +14,9 @@ import pytest
 
 from evalkit.encoder.base import checkpoint
 from evalkit.errors import ScorerError
-from evalkit.scorers.bertscore import bertscore_pairs
-from evalkit.scorers.bertscore_layers import keep_layers
-from evalkit.scorers.bertscore_tables import baseline, best_layer, layer_table, table_name
+from evalkit.scorers.neural.bertscore import bertscore_pairs
+from evalkit.scorers.neural.bertscore_layers import keep_layers
+from evalkit.scorers.neural.bertscore_tables import baseline, best_layer, layer_table, table_name
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -142,7 +142,7 @@ def test_networks_whose_layers_cannot_be_told_apart_are_refused() -> None:
 
 
 def test_encoder_decoders_give_their_encoder(tmp_path: Path) -> None:
-    from evalkit.scorers.bertscore_layers import loader
+    from evalkit.scorers.neural.bertscore_layers import loader
 
     torch.manual_seed(0)
     config = transformers.T5Config(vocab_size=300, d_model=16, d_ff=24, num_layers=2, num_heads=2, d_kv=8)

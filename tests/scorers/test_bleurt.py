@@ -13,8 +13,8 @@ from tiny_networks import needs_tiny_networks, tiny_networks, tiny_numbers
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.bleurt import Bleurt, bleurt_scores
-from evalkit.scorers.bleurt_network import SentencePieces, WordPieces, lengths_kept
+from evalkit.scorers.neural.bleurt import Bleurt, bleurt_scores
+from evalkit.scorers.neural.bleurt_network import SentencePieces, WordPieces, lengths_kept
 from evalkit.scorers.registry import build_scorers
 
 pytestmark = needs_tiny_networks

@@ -14,7 +14,7 @@ from tiny_networks import needs_tiny_networks, tiny_networks, tiny_numbers
 
 from evalkit.encoder.base import release, watched
 from evalkit.errors import ScorerError
-from evalkit.scorers.comet.scorer import Comet, comet_scores, comet_verdicts
+from evalkit.scorers.neural.comet.scorer import Comet, comet_scores, comet_verdicts
 from evalkit.types import Record
 
 pytestmark = needs_tiny_networks

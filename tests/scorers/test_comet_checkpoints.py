@@ -15,7 +15,7 @@ from tiny_networks import needs_tiny_networks, tiny_networks
 from evalkit.encoder.base import release
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.comet.scorer import Comet, comet_scores
+from evalkit.scorers.neural.comet.scorer import Comet, comet_scores
 from evalkit.scorers.registry import build_scorers
 
 needs = needs_tiny_networks

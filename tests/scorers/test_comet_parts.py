@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.scorers.comet.inputs import Piece, joint, translation_tokens
-from evalkit.scorers.comet.networks import sparsemax
-from evalkit.scorers.comet.spans import Span, mqm, spans
+from evalkit.scorers.neural.comet.inputs import Piece, joint, translation_tokens
+from evalkit.scorers.neural.comet.networks import sparsemax
+from evalkit.scorers.neural.comet.spans import Span, mqm, spans
 
 LABELS = ("minor", "major", "critical")
 

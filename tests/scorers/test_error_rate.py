@@ -7,9 +7,9 @@ import pytest
 from scorer_records import estimates, rows, text_record, values
 
 from evalkit.errors import ScorerError
-from evalkit.scorers import error_rate
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.error_rate import error_rates
+from evalkit.scorers.ngram import error_rate
+from evalkit.scorers.ngram.error_rate import error_rates
 from evalkit.scorers.registry import build_scorer
 
 jiwer = pytest.importorskip("jiwer")

@@ -10,8 +10,8 @@ from scorer_records import rows, text_record, values
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan, pinned
-from evalkit.scorers.corpus import Corpus, corpus_scores
 from evalkit.scorers.labelled import Labelled
+from evalkit.scorers.ngram.corpus import Corpus, corpus_scores
 from evalkit.scorers.registry import build_scorer
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "goldens" / "golden_ngram.json"

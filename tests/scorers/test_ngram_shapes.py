@@ -5,8 +5,8 @@ from scorer_records import text_record, values
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
+from evalkit.scorers.ngram.shapes import check_references
 from evalkit.scorers.registry import build_scorer
-from evalkit.scorers.shapes import check_references
 
 
 def test_references_become_one_tuple_a_prediction():

@@ -5,9 +5,9 @@ import pytest
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
+from evalkit.scorers.ngram.rouge import rouge
 from evalkit.scorers.pattern import matches_pattern
 from evalkit.scorers.registry import build_scorers
-from evalkit.scorers.rouge import rouge
 from evalkit.types import Record, Sample
 
 

@@ -14,8 +14,8 @@ from tiny_networks import needs_tiny_networks, tiny_networks, tiny_numbers
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.pll_network import sentence_rows, sentence_scores, token_scores
-from evalkit.scorers.pseudo_likelihood import PseudoLikelihood, pll_scores
+from evalkit.scorers.neural.pll_network import sentence_rows, sentence_scores, token_scores
+from evalkit.scorers.neural.pseudo_likelihood import PseudoLikelihood, pll_scores
 from evalkit.scorers.registry import build_scorers
 
 pytestmark = needs_tiny_networks
@@ -66,7 +66,7 @@ def test_batches_and_order_change_nothing() -> None:
 
 
 def test_many_sentences_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.scorers import pll_network
+    from evalkit.scorers.neural import pll_network
 
     monkeypatch.setattr(pll_network, "_IDS_AT_ONCE", 100)
     assert [total for total, _ in pll_scores(golden()["sentences"], mlm(), **QUIET)] == close(golden()["pll"])

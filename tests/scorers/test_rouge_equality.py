@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from evalkit.scorers.rouge import rouge_scores
-from evalkit.scorers.rouge_lcs import lcs_length, lcs_positions, positions
+from evalkit.scorers.ngram.rouge import rouge_scores
+from evalkit.scorers.ngram.rouge_lcs import lcs_length, lcs_positions, positions
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "goldens" / "golden_ngram.json"
 TYPES = [*(f"rouge{n}" for n in range(1, 10)), "rougeL", "rougeLsum"]

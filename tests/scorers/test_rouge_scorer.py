@@ -8,9 +8,9 @@ from scorer_records import rows, text_record, values
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
+from evalkit.scorers.ngram.rouge import rouge_scores
+from evalkit.scorers.ngram.rouge_words import tokenizer
 from evalkit.scorers.registry import build_scorer
-from evalkit.scorers.rouge import rouge_scores
-from evalkit.scorers.rouge_words import tokenizer
 
 
 def scorer(**params):

@@ -30,7 +30,7 @@ def translations(n: int, seed: int, noise: float) -> tuple[list[str], list[str],
 
 
 def bleu_value(totals: np.ndarray) -> np.ndarray:
-    from evalkit.scorers.corpus import bleu_scores
+    from evalkit.scorers.ngram.corpus import bleu_scores
 
     return bleu_scores(totals)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
-from evalkit.scorers.whole_models import load_whole
+from evalkit.scorers.neural.whole_models import load_whole
 
 EXPECTED = "a sequence-to-sequence model (Hugging Face format, such as BART, T5 or mBART)"
 _KEY = "bartscore:1"

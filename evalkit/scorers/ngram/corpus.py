@@ -16,8 +16,8 @@ import numpy as np
 from evalkit.errors import ScorerError, nearest
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import one_of, serves, whole
-from evalkit.scorers.ngram_totals import bleu_scores, chrf_scores, ter_scores
-from evalkit.scorers.pairs import score_pairs
+from evalkit.scorers.ngram.counts import bleu_scores, chrf_scores, ter_scores
+from evalkit.scorers.ngram.pairs import score_pairs
 from evalkit.scorers.totals import TotalsScorer
 from evalkit.types import Json, Record, Score
 

@@ -10,10 +10,10 @@ from typing import Any
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo
 from evalkit.scorers.common import one_of, serves
-from evalkit.scorers.pairs import score_pairs
-from evalkit.scorers.rouge_backends import BACKENDS, Engine, make_engine
-from evalkit.scorers.rouge_counts import Prf
-from evalkit.scorers.rouge_words import TOKENIZERS, has_words, one_sentence_a_line
+from evalkit.scorers.ngram.pairs import score_pairs
+from evalkit.scorers.ngram.rouge_backends import BACKENDS, Engine, make_engine
+from evalkit.scorers.ngram.rouge_counts import Prf
+from evalkit.scorers.ngram.rouge_words import TOKENIZERS, has_words, one_sentence_a_line
 from evalkit.types import Json, Record, Score
 
 _REPORTS = ("fmeasure", "precision", "recall")

@@ -11,8 +11,16 @@ import numpy as np
 from evalkit.encoder.base import Encoder, Loader, Tokens
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import answers, no_answer, one_of, serves
-from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.scorers.pll_network import EXPECTED, VARIANTS, Variant, load, sentence_rows, sentence_scores, token_scores
+from evalkit.scorers.neural.base import NeuralScorer, scored
+from evalkit.scorers.neural.pll_network import (
+    EXPECTED,
+    VARIANTS,
+    Variant,
+    load,
+    sentence_rows,
+    sentence_scores,
+    token_scores,
+)
 from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.types import Json, Record, Score
 

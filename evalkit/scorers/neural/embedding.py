@@ -16,7 +16,7 @@ from evalkit.encoder.base import Batch, Checkpoint, Encoder, Rows, Tokens
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import MetricInfo
 from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, one_of, references, serves, whole
-from evalkit.scorers.neural import NeuralScorer, scored
+from evalkit.scorers.neural.base import NeuralScorer, scored
 from evalkit.types import Json, Record, Score
 
 POOLINGS = ("mean", "cls", "max")

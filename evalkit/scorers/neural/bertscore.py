@@ -16,14 +16,23 @@ import numpy as np
 
 from evalkit.encoder.base import Encoder, Loader, Rows, Tokens
 from evalkit.errors import ScorerError
-from evalkit.scorers import bertscore_layers as layers
-from evalkit.scorers import bertscore_tables as tables
 from evalkit.scorers.base import Array, MetricInfo
-from evalkit.scorers.bertscore_match import BLANK, Frequencies, Match, TokenWeights, best, is_blank, match, plain_weights
-from evalkit.scorers.bertscore_package import Package, package_hash
 from evalkit.scorers.common import one_of, references, serves, whole
-from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.scorers.pairs import score_pairs
+from evalkit.scorers.neural import bertscore_layers as layers
+from evalkit.scorers.neural import bertscore_tables as tables
+from evalkit.scorers.neural.base import NeuralScorer, scored
+from evalkit.scorers.neural.bertscore_match import (
+    BLANK,
+    Frequencies,
+    Match,
+    TokenWeights,
+    best,
+    is_blank,
+    match,
+    plain_weights,
+)
+from evalkit.scorers.neural.bertscore_package import Package, package_hash
+from evalkit.scorers.ngram.pairs import score_pairs
 from evalkit.types import Json, Record, Score, content_hash
 
 #: Bytes of token states in memory at once, beside what the encoder keeps.

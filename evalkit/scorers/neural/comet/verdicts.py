@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 
 from evalkit.encoder.base import Batch, Encoder, Rows, Tokens
-from evalkit.scorers.comet.inputs import Piece, joint, pieces, translation_tokens
-from evalkit.scorers.comet.networks import Heads, estimate, hidden_states, sentence_vectors, side_by_side, word_chances
-from evalkit.scorers.comet.settings import Settings
-from evalkit.scorers.comet.spans import Span, mqm, spans
+from evalkit.scorers.neural.comet.inputs import Piece, joint, pieces, translation_tokens
+from evalkit.scorers.neural.comet.networks import (
+    Heads,
+    estimate,
+    hidden_states,
+    sentence_vectors,
+    side_by_side,
+    word_chances,
+)
+from evalkit.scorers.neural.comet.settings import Settings
+from evalkit.scorers.neural.comet.spans import Span, mqm, spans
 
 #: Weights of the readings mt+src, mt+ref and mt+src+ref in a token's label, and (with MQM last) in XCOMET's score.
 _WORD_WEIGHTS = (0.1667, 0.3333, 0.5)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from evalkit.scorers.rouge_lcs import lcs_length, lcs_positions, positions
-from evalkit.scorers.rouge_words import Tokenizer
+from evalkit.scorers.ngram.rouge_lcs import lcs_length, lcs_positions, positions
+from evalkit.scorers.ngram.rouge_words import Tokenizer
 
 #: Characters of prepared references that are kept; a character takes some 60 bytes.
 _KEPT = 1_000_000

@@ -11,13 +11,13 @@ import numpy as np
 from evalkit.encoder.base import Encoder, EncoderSpec, Loader, checkpoint
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, MetricInfo
-from evalkit.scorers.comet.checkpoint import HPARAMS, WEIGHTS, encoder_digest, foreseen, load, stated
-from evalkit.scorers.comet.settings import Settings
-from evalkit.scorers.comet.spans import PENALTIES
-from evalkit.scorers.comet.verdicts import Job, Verdict, verdicts
 from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, one_of, references, serves, source_text
-from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.scorers.reference_texts import reference_lists
+from evalkit.scorers.neural.base import NeuralScorer, scored
+from evalkit.scorers.neural.comet.checkpoint import HPARAMS, WEIGHTS, encoder_digest, foreseen, load, stated
+from evalkit.scorers.neural.comet.settings import Settings
+from evalkit.scorers.neural.comet.spans import PENALTIES
+from evalkit.scorers.neural.comet.verdicts import Job, Verdict, verdicts
+from evalkit.scorers.ngram.reference_texts import reference_lists
 from evalkit.types import Json, Record, Score
 
 DEFAULT = "Unbabel/wmt22-comet-da"

@@ -14,11 +14,11 @@ import numpy as np
 from evalkit.digest import file_digest
 from evalkit.encoder.base import Encoder, Loader, Tokens
 from evalkit.errors import ScorerError, nearest
-from evalkit.scorers.bartscore_network import EXPECTED, load, log_likelihoods, pair_rows
 from evalkit.scorers.base import MetricInfo
 from evalkit.scorers.common import answers, no_answer, one_of, serves, source_text, whole
-from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.scorers.reference_texts import Matrix, answers_with_references, over_references, reference_lists
+from evalkit.scorers.neural.bartscore_network import EXPECTED, load, log_likelihoods, pair_rows
+from evalkit.scorers.neural.base import NeuralScorer, scored
+from evalkit.scorers.ngram.reference_texts import Matrix, answers_with_references, over_references, reference_lists
 from evalkit.types import Json, Record, Score
 
 MODEL = "facebook/bart-large-cnn"

@@ -11,10 +11,10 @@ import numpy as np
 
 from evalkit.encoder.base import Batch, Checkpoint, Encoder, Loader, Tokens
 from evalkit.scorers.base import MetricInfo
-from evalkit.scorers.bleurt_network import EXPECTED, Gelu, configuration, load, pair_rows
 from evalkit.scorers.common import one_of, serves, whole
-from evalkit.scorers.neural import NeuralScorer, scored
-from evalkit.scorers.reference_texts import answers_with_references, over_references, reference_lists
+from evalkit.scorers.neural.base import NeuralScorer, scored
+from evalkit.scorers.neural.bleurt_network import EXPECTED, Gelu, configuration, load, pair_rows
+from evalkit.scorers.ngram.reference_texts import answers_with_references, over_references, reference_lists
 from evalkit.types import Json, Record, Score
 
 MODEL = "lucadiliello/BLEURT-20-D12"

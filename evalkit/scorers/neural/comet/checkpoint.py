@@ -19,7 +19,7 @@ import yaml
 from evalkit.digest import file_digest
 from evalkit.encoder.base import Checkpoint
 from evalkit.errors import ScorerError
-from evalkit.scorers.comet.settings import ENCODERS, Settings, settings
+from evalkit.scorers.neural.comet.settings import ENCODERS, Settings, settings
 from evalkit.types import content_hash
 
 HPARAMS = "hparams.yaml"
@@ -100,7 +100,7 @@ def load(place: Checkpoint, encoder: str | None = None, transformation: str | No
     """
     import torch
 
-    from evalkit.scorers.comet.networks import network, split
+    from evalkit.scorers.neural.comet.networks import network, split
 
     written, stored = hparams(_file(place, HPARAMS)), _weights(_file(place, WEIGHTS))
     kept = stored.get("hyper_parameters")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
-from evalkit.scorers.whole_models import load_whole
+from evalkit.scorers.neural.whole_models import load_whole
 
 Variant = Literal["original", "within_word_l2r"]
 VARIANTS: tuple[Variant, ...] = ("original", "within_word_l2r")

@@ -17,8 +17,8 @@ from typing import Any
 from evalkit.encoder.base import Checkpoint, EncoderSpec, Tokens
 from evalkit.errors import ScorerError
 from evalkit.quiet import quiet
-from evalkit.scorers.bertscore_match import Match
-from evalkit.scorers.bertscore_tables import folder
+from evalkit.scorers.neural.bertscore_match import Match
+from evalkit.scorers.neural.bertscore_tables import folder
 
 _ROWS = {False: Tokens(()), True: Tokens((), blank=True)}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.scorers.comet.settings import Settings
+from evalkit.scorers.neural.comet.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,8 +12,8 @@ import numpy as np
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import one_of, serves
-from evalkit.scorers.pairs import score_pairs
-from evalkit.scorers.shapes import check_references
+from evalkit.scorers.ngram.pairs import score_pairs
+from evalkit.scorers.ngram.shapes import check_references
 from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.types import Json, Record, Score
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from evalkit.errors import ScorerError
-from evalkit.scorers.rouge_counts import Prf, PythonRouge
-from evalkit.scorers.rouge_words import tokenizer, unicode_words
+from evalkit.scorers.ngram.rouge_counts import Prf, PythonRouge
+from evalkit.scorers.ngram.rouge_words import tokenizer, unicode_words
 
 BACKENDS = ("auto", "python", "rust", "rouge-score")
 
