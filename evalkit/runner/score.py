@@ -85,16 +85,20 @@ class Facts:
     """Samples whose context did not fit the model."""
 
     def add(self, records: Sequence[Record]) -> None:
+        self.samples += len(records)
         for record in records:
-            self.samples += 1
             if not record.complete:
-                self.errors += record.failure is not None
-                self.missing += record.failure is None
-            answered = [r for r in record.responses if r is not None]
-            generated = [r for r in answered if r.text is not None]
-            self.generations += len(generated)
-            self.cut += sum(r.finish == "length" for r in generated)
-            self.truncated += any(r.truncated for r in answered)
+                failed = record.failure is not None
+                self.errors += failed
+                self.missing += not failed
+            truncated = False
+            for response in record.responses:
+                if response is not None:
+                    truncated |= response.truncated > 0
+                    if response.text is not None:
+                        self.generations += 1
+                        self.cut += response.finish == "length"
+            self.truncated += truncated
 
 
 def scorer_requests(store: RunStore, tasks: Sequence[Scored], fingerprints: Mapping[str, str]) -> Iterator[Request]:
