@@ -5,7 +5,8 @@ Where data comes from, in this order:
 1. ``--data TASK=PATH`` (``override``). A *folder* gives each split by file name: ``test.jsonl``, ``test.csv.gz``,
    ``test-00000-of-00002.parquet``, ``data/test.json``, ``test/any.jsonl``, ``mytask_test.tsv``; ``val``, ``valid`` and
    ``dev`` also mean ``validation``, and so on; a subfolder called like the task's ``dataset_name`` goes first; a folder
-   with one data file is that file; what ``save_to_disk`` wrote works too. A *file* is the evaluated split, and only
+   with one data file is that file; what ``save_to_disk`` wrote works too; files called as ``data_files`` of the task names
+   them go before all that. A *file* is the evaluated split, and only
    that: a task that takes its few-shot examples from another split needs the folder.
 2. ``dataset_path`` ``json``, ``jsonl``, ``csv``, ``tsv``, ``parquet`` or ``text`` with ``dataset_kwargs.data_files``
    (a file, list or glob: split ``train``; or split -> such), relative to the task file's folder first, then to the
@@ -158,6 +159,9 @@ def _from_local(place: Path, kind: str | None, name: str | None, options: Mappin
         place = place / name
     if place.is_dir() and _is_saved(place):
         return _from_datasets(str(place), lambda: load_saved(place))
+    own = _named(place, options.get("data_files")) if place.is_dir() and kind in _LOCAL else {}
+    if own:
+        return Splits(str(place), lambda: own, lambda split: read(own[split], kind, rest) if split in own else None)
     files = data_files(place) if place.is_dir() else {}
     if place.is_dir() and not files:
         raise DataError(f"{place}: no data files in this folder (expected files like test.jsonl or test.csv.gz)")
@@ -176,6 +180,16 @@ def _from_local(place: Path, kind: str | None, name: str | None, options: Mappin
 
     names = [only or "train"] if single is not None else list(files)
     return Splits(str(place), lambda: names, load)
+
+
+def _named(folder: Path, files: Any) -> dict[str, list[Path]]:
+    """The files of a task's ``data_files`` (paths or addresses) that this folder has by name, for splits it has whole."""
+    by_split = files if isinstance(files, Mapping) else {"train": files} if files else {}
+    wanted = {
+        str(split): [folder / str(part).rsplit("/", 1)[-1] for part in ([parts] if isinstance(parts, str) else parts)]
+        for split, parts in by_split.items()
+    }
+    return {split: paths for split, paths in wanted.items() if all(path.is_file() for path in paths)}
 
 
 def _single(files: Mapping[str, list[Path]], only: str | None) -> Path | None:

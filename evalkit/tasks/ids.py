@@ -78,6 +78,26 @@ def limited(size: int, limit: int | float | None) -> range:
     return range(min(size, math.ceil(size * limit) if limit < 1 else int(limit)))
 
 
+def limited_groups(table: Table, limit: int | float | None, group: Value) -> range | list[int]:
+    """The first groups of `limited`, in order of the data: as many whole ones as fit, but at least one.
+
+    A group is all rows for which ``group`` gives the same, wherever they stand; ``None`` or blank is a group of its own.
+    """
+    room = len(limited(len(table), limit))
+    if room == len(table):
+        return range(room)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, doc in enumerate(table):
+        value = group(doc)
+        groups.setdefault(("row", str(index)) if value is None or value == "" else ("group", str(value)), []).append(index)
+    taken: list[int] = []
+    for positions in groups.values():
+        if taken and len(taken) + len(positions) > room:
+            break
+        taken += positions
+    return sorted(taken)
+
+
 def selected(task: str, table: Table, source: Value | None, wanted: Sequence[str]) -> list[int]:
     """Positions of the samples named by id or, where no id matches, by position; in order of the data."""
     size = len(table)

@@ -169,6 +169,8 @@ class TaskConfig(_Strict):
     """How a multiple-choice task is asked; without it as the run says."""
     cluster: str | None = None
     """Column or template that says which samples are not independent (same passage, same template)."""
+    limit_by: str | None = None
+    """Column or template that says which samples ``--limit`` takes together or not at all (minimal pairs)."""
     ability: str | None = None
     rubric: str | None = None
     summary: str | None = None

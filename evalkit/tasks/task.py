@@ -110,7 +110,10 @@ def _num_fewshot(config: TaskConfig, options: PromptOptions) -> int:
 
 def _positions(config: TaskConfig, split: Split, id_source: ids.Value | None, options: PromptOptions) -> range | list[int]:
     if options.sample_ids is None:
-        return ids.limited(len(split.table), options.limit)
+        if config.limit_by is None:
+            return ids.limited(len(split.table), options.limit)
+        group = ids.column_value(config.task, "limit_by", config.limit_by, split.table.columns)
+        return ids.limited_groups(split.table, options.limit, group)
     if options.limit is not None:
         raise UsageError("--limit and --samples both select samples: give one of them")
     return ids.selected(config.task, split.table, id_source, options.sample_ids)

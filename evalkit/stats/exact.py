@@ -1,0 +1,47 @@
+"""Exact tests of counts, and what goes with a Pearson correlation: its p value and its interval."""
+
+from __future__ import annotations
+
+import math
+
+from evalkit.stats.distributions import normal_quantile, t_cdf
+from evalkit.stats.intervals import Interval
+
+
+def binomial_p(successes: int, trials: int, chance: float = 0.5) -> float:
+    """Two-sided exact p of ``successes`` in ``trials`` under ``chance`` in (0, 1); 1 without any trial.
+
+    The outcomes that are no likelier than what was seen, as scipy's ``binomtest`` counts them.
+    """
+    if not 0 <= successes <= trials or not 0 < chance < 1:
+        raise ValueError(f"no binomial outcome: {successes} of {trials} at {chance}")
+    logs = [_log_probability(k, trials, chance) for k in range(trials + 1)]
+    bound = logs[successes] + 1e-7
+    return min(1.0, math.fsum(math.exp(value) for value in logs if value <= bound))
+
+
+def _log_probability(k: int, n: int, p: float) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+
+
+def mcnemar_p(one: int, other: int) -> float:
+    """Exact McNemar (sign) test: p of pairs that changed in ``one`` direction and in the ``other``, were both as likely."""
+    return binomial_p(one, one + other)
+
+
+def pearson_p(r: float, n: int) -> float | None:
+    """Two-sided p of a Pearson correlation of ``n`` pairs, were there none: Student's t with n - 2 degrees of freedom."""
+    if n < 3 or not math.isfinite(r):
+        return None
+    if abs(r) >= 1:
+        return 0.0
+    t = abs(r) * math.sqrt((n - 2) / (1 - r * r))
+    return 2 * (1 - t_cdf(t, n - 2))
+
+
+def fisher_interval(r: float, n: int, level: float = 0.95) -> Interval | None:
+    """Fisher's z interval of a Pearson correlation of ``n`` > 3 pairs that are about normal."""
+    if n < 4 or not abs(r) < 1:
+        return None
+    half = normal_quantile(0.5 + level / 2) / math.sqrt(n - 3)
+    return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
