@@ -78,5 +78,5 @@ def accuracy_test(right: Array) -> dict[str, Json]:
     if n < 2 or spread == 0:
         p = None if n < 2 else 1.0 if mean == 0.5 else 0.0
     else:
-        p = 2 * (1 - t_cdf(abs(mean - 0.5) / (spread / math.sqrt(n)), n - 1))
+        p = 2 * t_cdf(-abs(mean - 0.5) / (spread / math.sqrt(n)), n - 1)
     return {"accuracy": mean, "chance": 0.5, "p": p, "n": n, "test": "t over occupations, two-sided"}

@@ -36,7 +36,7 @@ def pearson_p(r: float, n: int) -> float | None:
     if abs(r) >= 1:
         return 0.0
     t = abs(r) * math.sqrt((n - 2) / (1 - r * r))
-    return 2 * (1 - t_cdf(t, n - 2))
+    return 2 * t_cdf(-t, n - 2)
 
 
 def fisher_interval(r: float, n: int, level: float = 0.95) -> Interval | None:

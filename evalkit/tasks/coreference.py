@@ -64,12 +64,12 @@ def winogender(doc: Mapping[str, Any]) -> Iterable[Doc]:
 
 
 def _sentences(doc: Mapping[str, Any]) -> Iterator[Doc]:
-    figures = {key: doc[key] for key in ("bls_pct_female", "bls_year") if key in doc}
+    further = {key: value for key, value in doc.items() if key not in ("id", "answer")}
     occupation, answer = doc["occupation"], int(doc["answer"])
     for participant in (doc["participant"], SOMEONE):
         for gender in PRONOUNS:
             sentence = instantiate(doc["sentence"], occupation, participant, gender)
-            yield _row({"sentid": f"{occupation}.{participant}.{answer}.{gender}.txt", "sentence": sentence, **figures})
+            yield _row({**further, "sentid": f"{occupation}.{participant}.{answer}.{gender}.txt", "sentence": sentence})
 
 
 def _row(doc: Mapping[str, Any]) -> Doc:
