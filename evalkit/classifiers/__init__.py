@@ -1,0 +1,1 @@
+"""Text classifiers behind one protocol: toxicity, profanity, sentiment, regard, moderation and guard models."""
