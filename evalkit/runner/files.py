@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from evalkit.errors import StoreError
 from evalkit.secrets import scrub
@@ -34,6 +37,59 @@ def atomic(path: Path, *, derived: bool = False) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+#: Of gzip: a third of the time of level 6 for a quarter more bytes.
+_LEVEL = 1
+
+#: Bytes that are packed at a time.
+_PIECE = 1 << 18
+
+
+@contextmanager
+def gzipped(path: Path) -> Iterator[IO[bytes]]:
+    """A derived gzip file, `atomic`. It holds no time, so that equal contents give equal bytes.
+
+    It is packed on a thread of its own while the caller makes the next lines.
+    """
+    with (
+        atomic(path, derived=True) as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_LEVEL, mtime=0) as packed,
+        _Behind(packed) as behind,
+        io.BufferedWriter(behind, _PIECE) as lines,
+    ):
+        yield lines
+
+
+class _Behind(io.RawIOBase):
+    """Writes to ``file`` on another thread, one piece at a time; what goes wrong there is raised with the next piece."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+        self._pool = ThreadPoolExecutor(1, "evalkit-gzip")
+        self._last: Future[int] | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self._wait()
+        self._last = self._pool.submit(self._file.write, piece)
+        return len(piece)
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._wait()
+            finally:
+                self._pool.shutdown()
+                super().close()
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 def clear_leftovers(folder: Path) -> None:

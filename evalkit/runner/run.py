@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import StoreError
 from evalkit.runner.files import write_json, writing
 from evalkit.runner.records import RecordView, TaskRecords, viewed
-from evalkit.runner.score import read_score, score_path
+from evalkit.runner.score import Scored, read_score, score_path
 from evalkit.runner.store import RunStore
-from evalkit.runner.stored import SUMMARY, StoredTask, stored_tasks
+from evalkit.runner.stored import SUMMARY, StoredTask, read_tasks, scorer_entries
 from evalkit.runner.values import metric_names, values
 from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter
@@ -77,7 +77,7 @@ class Run:
 
     def records(self, task: str | None = None) -> Iterator[RecordView]:
         """Records with their scores, streamed task by task, filter by filter; memory stays flat."""
-        for stored in stored_tasks(self._store, self.manifest):
+        for stored in read_tasks(self._store, self.manifest):
             if task in (None, stored.name):
                 for filter_ in stored.filters:
                     yield from self._views(stored, filter_)
@@ -114,10 +114,11 @@ def open_run(path: Path) -> Run:
     return Run(RunStore.open(path))
 
 
-def write_summaries(path: Path, summaries: list[Summary]) -> None:
-    """Store the summaries beside the scores; strict JSON."""
+def write_summaries(path: Path, summaries: list[Summary], tasks: Sequence[Scored] = ()) -> None:
+    """Store the summaries beside the scores, and what the scorers of ``tasks`` were; strict JSON."""
+    content = {"summaries": [asdict(s) for s in summaries], "scorers": scorer_entries(tasks)}
     with writing(path):
-        write_json(path / SUMMARY, {"summaries": [asdict(s) for s in summaries]}, derived=True)
+        write_json(path / SUMMARY, content, derived=True)
 
 
 def read_summary(item: dict[str, Json]) -> Summary:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import math
 from array import array
@@ -17,7 +15,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from evalkit.jsonlines import encoder
-from evalkit.runner.files import atomic
+from evalkit.runner.files import gzipped
 from evalkit.runner.journal import Journal
 from evalkit.runner.records import TaskRecords, Watch, viewed
 from evalkit.runner.store import RunStore, file_name
@@ -358,9 +356,4 @@ def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapp
 def _score_file(stack: ExitStack, store: RunStore, task: str, filter_: str, scorer: Scorer) -> IO[bytes]:
     path = score_path(store.path, task, filter_, scorer)
     path.parent.mkdir(exist_ok=True)
-    raw = stack.enter_context(atomic(path, derived=True))
-    packed = gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0)
-    stack.callback(packed.close)
-    lines = io.BufferedWriter(packed, 1 << 16)
-    stack.callback(lines.flush)
-    return lines
+    return stack.enter_context(gzipped(path))

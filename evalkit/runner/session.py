@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import threading
 import time
@@ -105,7 +106,7 @@ def run_prepared(
     for role, model in models.items():
         if isinstance(model, KeepingModel):
             model.keep(opened.path / "kept" / file_name(role))
-    with closing(opened), stop_on_signals(stop):
+    with closing(opened), stop_on_signals(stop), _settled():
         account.restore(opened.manifest.get("spent"), opened.journal)
         _tell_of_unknown_prices(account, models, progress)
         with _cache(prepared.options, progress) as cache:
@@ -120,6 +121,21 @@ def run_prepared(
         facts = {**opened.manifest["model"], **_model_facts(prepared.model)}
         opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun), model=facts)
     return run
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """While it lasts, what exists now is not searched for garbage: it lives as long as the run, and each search of all of it
+    takes as long as hundreds of samples.
+    """
+    if gc.get_freeze_count():  # the caller's own doing, which is not for us to undo
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
@@ -182,7 +198,7 @@ def score_run(
             progress.scored(task.name, own)
             summaries += own
         summaries += [s for group in groups for s in summarise_group(group, summaries)]
-        write_summaries(store.path, summaries)
+        write_summaries(store.path, summaries, tasks)
     store.manifest["facts"] = {name: asdict(facts) for name, facts in facts_by_task.items()}
 
 

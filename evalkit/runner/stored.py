@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from evalkit.errors import StoreError
+from evalkit.runner.score import Scored
 from evalkit.runner.store import MANIFEST, RunStore
-from evalkit.scorers.base import Scorer, ScorerSpec, ScoringPlan
+from evalkit.scorers.base import BaseScorer, MetricInfo, Scorer, ScorerSpec, ScoringPlan, Unit
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter
 from evalkit.tasks.filters import pipelines
 from evalkit.tasks.schema import TaskConfig
 from evalkit.tasks.scoring import scoring_plan
-from evalkit.types import Json
+from evalkit.types import Json, Record
 
 #: The file of a run's summaries.
 SUMMARY = "summary.json"
@@ -50,20 +53,93 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
     """
     store.require_whole()
     allowed = bool(manifest["config"].get("allow_code")) if allow_code is None else allow_code
-    tasks = []
-    for name, entry in manifest["tasks"].items():
-        config = _definition(store, name, entry)
-        plan = scoring_plan(
-            config,
-            allow_code=allowed,
-            multiple_inputs=entry["multiple_inputs"],
-            multiple_targets=entry["multiple_targets"],
-            extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
-        )
-        filters = pipelines(config.filter_list, allow_code=allowed)
-        tasks.append(StoredTask(name, entry["num_fewshot"], filters, build_scorers(plan)))
+    tasks = [_rebuilt(store, name, entry, allowed) for name, entry in manifest["tasks"].items()]
     _recall(store, tasks)
     return tasks
+
+
+def read_tasks(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[StoredTask]:
+    """The tasks of a run for who only reads its scores, each with the scorers as they were when they scored.
+
+    Unlike with `stored_tasks`, nothing that a scorer needed must be there still (the directory of a network, a package, the
+    same versions of libraries), so that a finished run stays readable. Where nothing was scored yet, scorers are rebuilt.
+    """
+    store.require_whole()
+    allowed = bool(manifest["config"].get("allow_code"))
+    known = _remembered(store)
+    for name, entry in manifest["tasks"].items():
+        if name not in known:
+            task = _rebuilt(store, name, entry, allowed)
+            _recall(store, [task])
+            yield task
+            continue
+
+        @cache
+        def again(name: str = name, entry: Mapping[str, Any] = entry) -> Mapping[str, Scorer]:
+            return {scorer.name: scorer for scorer in _rebuilt(store, name, entry, allowed).scorers}
+
+        scorers = tuple(PastScorer(item, again) for item in known[name])
+        yield StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), scorers)
+
+
+class PastScorer(BaseScorer):
+    """What a scorer was when it scored: enough to find and to read its scores, not to score again.
+
+    ``again`` rebuilds the task's scorers by name; only groups ask for it, as who belongs to which is not stored.
+    """
+
+    def __init__(self, item: Mapping[str, Any], again: Callable[[], Mapping[str, Scorer]]) -> None:
+        self.name = str(item["name"])
+        self.unit: Unit = item["unit"]
+        self.metrics = tuple(MetricInfo(**metric) for metric in item["metrics"])
+        self._signature = str(item["signature"])
+        self._again = again
+
+    def signature(self) -> str:
+        return self._signature
+
+    def group(self, record: Record) -> str | None:
+        return self._again()[self.name].group(record)
+
+
+def scorer_entries(tasks: Sequence[Scored]) -> dict[str, Json]:
+    """What the file of summaries keeps of the scorers of each task so that `read_tasks` can do without them."""
+    return {
+        task.name: [
+            {
+                "name": scorer.name,
+                "unit": scorer.unit,
+                "signature": scorer.signature(),
+                "metrics": [asdict(metric) for metric in scorer.metrics],
+            }
+            for scorer in task.scorers
+        ]
+        for task in tasks
+    }
+
+
+def _remembered(store: RunStore) -> Mapping[str, Any]:
+    """What `scorer_entries` kept; nothing where the run is not scored, or its file damaged (who reads numbers is told)."""
+    with suppress(OSError, ValueError, AttributeError):
+        found = json.loads((store.path / SUMMARY).read_text("utf-8")).get("scorers", {})
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _rebuilt(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> StoredTask:
+    plan = scoring_plan(
+        _definition(store, name, entry),
+        allow_code=allowed,
+        multiple_inputs=entry["multiple_inputs"],
+        multiple_targets=entry["multiple_targets"],
+        extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
+    )
+    return StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), build_scorers(plan))
+
+
+def _filters(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> tuple[Filter, ...]:
+    return pipelines(_definition(store, name, entry).filter_list, allow_code=allowed)
 
 
 def _recall(store: RunStore, tasks: Sequence[StoredTask]) -> None:

@@ -62,6 +62,9 @@ def _summary(rows: Rows, metric: MetricInfo, stats: Array, clusters: np.ndarray 
         higher_is_better=metric.higher_is_better,
         n_shot=n_shot,
         signature=pinned(rows.scorer, stats),
+        low=metric.low,
+        high=metric.high,
+        ideal=metric.ideal,
     )
 
 
@@ -175,6 +178,9 @@ def _aggregate(group: GroupConfig, rule: GroupMetric, parts: list[Summary]) -> S
         n_shot=first.n_shot,
         signature=f"mean|weight_by_size:{rule.weight_by_size}|of:{first.signature}",
         detail={"members": [s.task for s in parts], "weight_by_size": rule.weight_by_size},
+        low=first.low,
+        high=first.high,
+        ideal=first.ideal,
     )
 
 
