@@ -12,7 +12,7 @@ from evalkit.tasks.schema import FunctionRef, TaskConfig
 from evalkit.types import Json
 
 #: Where the file lies and how it is listed does not change what is measured.
-_LEFT_OUT = frozenset({"source", "tags", "summary", "licence"})
+_LEFT_OUT = frozenset({"source", "tags", "summary", "licence", "content_warning"})
 
 
 def definition(config: TaskConfig, resolved: Mapping[str, Json]) -> dict[str, Json]:

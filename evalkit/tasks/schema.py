@@ -176,6 +176,8 @@ class TaskConfig(_Strict):
     summary: str | None = None
     """One line for ``evalkit ls tasks``."""
     licence: str | None = None
+    content_warning: str | None = None
+    """What readers should be warned of before they see the data ("insults and threats"); reports hide it until asked."""
 
     # --- where it came from (filled by the loader, not by files) ---------------------------------------------------
     source: Path | None = None
