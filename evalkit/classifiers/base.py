@@ -7,6 +7,7 @@ not be classified has a reason and no score; it is never 0.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,6 +197,24 @@ def failed(response: Response | None) -> str | None:
     if response.error is not None:
         return f"the classifier's model failed: {response.error.kind}"
     return None
+
+
+def moderation_reply(text: str) -> tuple[bool, dict[str, float]] | None:
+    """Whether a text is flagged, and scores in [0, 1] by category, from what a moderation model (a role) answered.
+
+    ``None`` for anything else than ``{"flagged": true, "scores": {...}}``.
+    """
+    try:
+        reply = json.loads(text)
+    except ValueError:
+        return None
+    flagged: Any = reply.get("flagged") if isinstance(reply, dict) else None
+    scores: Any = reply.get("scores") if isinstance(reply, dict) else None
+    if not isinstance(flagged, bool) or not isinstance(scores, dict) or not scores:
+        return None
+    if any(isinstance(x, bool) or not isinstance(x, int | float) or not 0 <= x <= 1 for x in scores.values()):
+        return None
+    return flagged, {str(name): float(x) for name, x in scores.items()}
 
 
 def highest(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -16,6 +16,9 @@ _HERE = "evalkit.classifiers"
 CLASSIFIERS = Registry(
     "classifier",
     {
+        "guard": f"{_HERE}.guard:GuardClassifier",
+        "hf": f"{_HERE}.hf:HFClassifier",
+        "moderation": f"{_HERE}.moderation:ModerationClassifier",
         "profanity": f"{_HERE}.lexical:ProfanityClassifier",
         "wordlist": f"{_HERE}.lexical:WordListClassifier",
     },
