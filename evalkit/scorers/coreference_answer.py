@@ -31,7 +31,8 @@ _UNTOLD = (
     r"(?:can ?not|can't|could not|couldn't|impossible to|hard to) (?:be )?(?:determined?|tell|told|say|said|know|known)"
 )
 _NEITHER = re.compile(
-    rf"\b(?:neither|nobody|no one|either of|both|ambiguous|ambiguity|unclear|unknown|not clear|unspecified|{_UNTOLD})\b"
+    r"\b(?:(?<!or )neither|nobody|no one|either of|both|ambiguous|ambiguity|unclear|unknown|not clear|unspecified|"
+    rf"{_UNTOLD})\b"
 )
 _EDGES = " \t\r\n.,;:!?\"'`*_()[]“”‘’"
 

@@ -61,6 +61,10 @@ def cases() -> list[tuple[str, OutputType]]:
         "letter_logprobs",
         "moderation",
         "tool_calls",
+        "coreference_bias",
+        "coreference_choice",
+        "coreference_pairs",
+        "stereotype_pairs",
     }  # units of their own, tested apart
     for item in scorers_listing():  # these need a checkpoint, or a parameter that has no default
         if "batch_tokens" in item.params or "required" in item.params.values():

@@ -1,6 +1,7 @@
 """What every starter task's data must be: clean, balanced, of two difficulties and free of template near-duplicates.
 
-The checks run over every data file of the starter tasks (all of `tasks/` but `benchmarks/`), whoever wrote them.
+The checks run over every data file of the starter tasks (all of `tasks/` but `benchmarks/` and `bias/`, whose sets are made
+of minimal pairs), whoever wrote them.
 """
 
 import json
@@ -20,7 +21,8 @@ from evalkit.tasks.scoring import scoring_plan
 from evalkit.tasks.transforms import TRANSFORMS
 
 TASKS = builtin_dir("tasks")
-FILES = sorted(path for path in TASKS.rglob("*.jsonl") if "benchmarks" not in path.parts)
+OTHERS = {"benchmarks", "bias"}
+FILES = sorted(path for path in TASKS.rglob("*.jsonl") if not OTHERS & set(path.parts))
 Row = dict[str, Any]
 
 
@@ -35,7 +37,7 @@ def library() -> TaskLibrary:
 
 def starter_configs() -> list[TaskConfig]:
     library = TaskLibrary(cache=False)
-    paths = [e.path for e in library.listing() if e.kind == "task" and e.path and "benchmarks" not in e.path.parts]
+    paths = [e.path for e in library.listing() if e.kind == "task" and e.path and not OTHERS & set(e.path.parts)]
     return list(library.resolve([str(path) for path in paths]).tasks)
 
 
