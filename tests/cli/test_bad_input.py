@@ -236,9 +236,7 @@ def test_a_scorer_that_does_not_work_leaves_the_run_as_it_was(folder, evalkit):
     manifest = (_only_run(folder) / "run.json").read_bytes()
     refused(evalkit("rescore", "latest", "--scorers", "acuracy"), "unknown scorer 'acuracy'")
     refused(evalkit("rescore", "latest", "--scorers", "acc"), "here there are only generate_until ones")
-    refused(
-        evalkit("rescore", "latest", "--scorers", "rouge:stemmer=1"), "no parameter 'stemmer' (did you mean use_stemmer"
-    )
+    refused(evalkit("rescore", "latest", "--scorers", "rouge:stemmer=1"), "no parameter 'stemmer' (did you mean use_stemmer")
     assert (_only_run(folder) / "run.json").read_bytes() == manifest
 
 
