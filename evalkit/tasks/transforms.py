@@ -31,6 +31,10 @@ TRANSFORMS = Registry(
         "winogender_male": "evalkit.tasks.coreference:winogender_male",
         "winogender_neutral": "evalkit.tasks.coreference:winogender_neutral",
         "winobias": "evalkit.tasks.coreference:winobias",
+        "crows_pairs": "evalkit.tasks.stereotypes:crows_pairs",
+        "stereoset_intersentence": "evalkit.tasks.stereotypes:stereoset_intersentence",
+        "stereoset_intrasentence": "evalkit.tasks.stereotypes:stereoset_intrasentence",
+        "bbq": "evalkit.tasks.stereotypes:bbq",
     },
     TaskError,
 )
