@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.api import (
+        ClassifierReport,
         Columns,
         Comparison,
         GivenOptions,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
         RunOptions,
         Scores,
         TaskPlan,
+        TextColumns,
         Validation,
+        evaluate_classifier,
         open_run,
         plan,
         rescore,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ClassifierReport",
     "Columns",
     "Comparison",
     "GivenOptions",
@@ -38,7 +42,9 @@ __all__ = [
     "RunOptions",
     "Scores",
     "TaskPlan",
+    "TextColumns",
     "Validation",
+    "evaluate_classifier",
     "open_run",
     "plan",
     "rescore",

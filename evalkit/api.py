@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evalkit.calibrate.classifier import ClassifierReport, evaluate_classifier
 from evalkit.calibrate.columns import Columns
+from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
@@ -31,6 +33,7 @@ from evalkit.scorers.registry import fits, misfits
 from evalkit.tasks.schema import GroupConfig
 
 __all__ = [
+    "ClassifierReport",
     "Columns",
     "Comparison",
     "GivenOptions",
@@ -39,7 +42,9 @@ __all__ = [
     "RunOptions",
     "Scores",
     "TaskPlan",
+    "TextColumns",
     "Validation",
+    "evaluate_classifier",
     "open_run",
     "plan",
     "rescore",

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from evalkit import secrets
-from evalkit.cli import cache, ls, metrics, report, rescore, run, score, show, validate
+from evalkit.cli import cache, classifier, ls, metrics, report, rescore, run, score, show, validate
 from evalkit.errors import EvalkitError, Interrupted
 
 INTERNAL, INTERRUPTED, PIPE = 70, 130, 141
@@ -41,6 +41,7 @@ app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
 app.command("cache")(cache.cache)
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(classifier.app, name="classifier")
 
 
 def _version(asked: bool) -> None:
@@ -98,6 +99,9 @@ def _guarded(arguments: list[str]) -> int:
     except EvalkitError as error:
         return _fail(error.exit_code, str(error))
     except typer.TyperException as error:
+        if error.format_message().startswith("Usage:"):  # a command without its words: the whole help, as it is
+            print(error.format_message(), file=sys.stderr)
+            return error.exit_code
         message = error.format_message().rstrip(".").replace("Value error, ", "").replace("Input should be", "expected")
         return _fail(error.exit_code, f"{message}; evalkit --help tells more")
     except OSError as error:

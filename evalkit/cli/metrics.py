@@ -53,6 +53,7 @@ def validate(
     """
     from evalkit import api
     from evalkit.calibrate.columns import Columns
+    from evalkit.cli.files import write_result
     from evalkit.cli.progress import shown
     from evalkit.encoder.base import watched
 
@@ -78,7 +79,7 @@ def validate(
         )
     _print(found, json, csv)
     if to is not None:
-        _write(found, to)
+        write_result(to, found.to_dict(), found.flat())
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -86,12 +87,13 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 
 def _print(found: Validation, json: bool, csv: bool) -> None:
+    from evalkit.cli.files import csv_text
     from evalkit.cli.output import print_json, print_table
 
     if json:
         print_json(found.to_dict())
     elif csv:
-        print(_csv(found), end="")
+        print(csv_text(found.flat()), end="")
     else:
         _say_data(found)
         rows = [_row(row) for row in found.rows]
@@ -134,30 +136,3 @@ def _with_interval(found: Agreement) -> str:
     if found.value is None:
         return "-"
     return f"{found.value:.3f}" + (f" [{found.ci[0]:.2f}, {found.ci[1]:.2f}]" if found.ci else "")
-
-
-def _csv(found: Validation) -> str:
-    import csv
-    import io
-
-    rows = found.flat()
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
-
-
-def _write(found: Validation, to: str) -> None:
-    from pathlib import Path
-
-    from evalkit.cli.output import say
-    from evalkit.report.strict import dumps
-
-    path = Path(to)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() == ".csv":
-        path.write_text(_csv(found), encoding="utf-8")
-    else:
-        path.write_bytes(dumps(found.to_dict(), indent=2) + b"\n")
-    say(f"written to {path}")
