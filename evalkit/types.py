@@ -209,7 +209,7 @@ class Summary:
     ``n`` counts scored units; ``errors`` and ``unscored`` those that are not in ``value``. ``stderr`` is clustered where
     the task names a cluster. ``ci`` is a 95 % interval made by ``ci_method``. ``cut`` is the share of generations stopped
     by the length limit, ``truncated`` the number of samples whose context did not fit the model. ``notes`` are warnings
-    for the reader (``at-chance``, ``saturated``, ...).
+    for the reader (``at-chance``, ``saturated``, ...). ``low``, ``high`` and ``ideal`` are the metric's, where known.
     """
 
     task: str
@@ -233,3 +233,6 @@ class Summary:
     slice: str | None = None
     signature: str = ""
     detail: Mapping[str, Json] = field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
+    ideal: float | None = None

@@ -27,6 +27,8 @@
 
   let index, order = [], chosen = -1, texts = null;
   let sorting = { by: null, down: false };
+  const revealed = new Set(); // rows of tasks with a content warning that a reader asked to see
+  let allRevealed = false;
   const chunks = new Map();
 
   const chunk = (number) => {
@@ -43,6 +45,47 @@
   };
   const valueOf = (row, column) =>
     column === "verdict" ? (index.value[row] ?? -1) : column === "task" ? index.tasks[index.task[row]] : index[column][row];
+
+  // --- content warnings: what is hidden is not in the page, only its shape is -----------------------------------------
+  const warningOf = (row) => index.warnings[index.tasks[index.task[row]]];
+  const hidden = (row) => Boolean(warningOf(row)) && !allRevealed && !revealed.has(row);
+
+  /** The shape of a text without its letters, blurred. @param {string} text */
+  const veiled = (text) => {
+    const shape = make("span", "veiled", text.slice(0, 1200).replace(/[^\s]/g, "n"));
+    shape.setAttribute("aria-hidden", "true");
+    return shape;
+  };
+
+  /** The warning, the blurred sample behind it, and the button that shows it. */
+  function veil(row, sample) {
+    const box = make("div", "veil"), note = make("div", "veil-note"), button = make("button", "", "Show this sample");
+    button.type = "button";
+    note.append(make("p", "", warningOf(row)), button);
+    note.setAttribute("role", "note");
+    box.append(veiled(JSON.stringify([sample.answer, sample.target, sample.prompt])), note);
+    box.addEventListener("click", () => {
+      revealed.add(row);
+      draw();
+      show(sample, row);
+      $("detail").focus({ preventScroll: true });
+    });
+    return box;
+  }
+
+  function veilBar() {
+    const texts = [...new Set(Object.values(index.warnings))];
+    $("veil-bar").hidden = !texts.length;
+    $("veil-texts").replaceChildren(...texts.map((text) => make("p", "", "Content warning. " + text)));
+    $("veil-all").addEventListener("click", () => {
+      allRevealed = !allRevealed;
+      revealed.clear();
+      $("veil-all").setAttribute("aria-pressed", String(allRevealed));
+      $("veil-all").textContent = allRevealed ? "Hide again" : "Show all";
+      draw();
+      if (chosen >= 0) choose(chosen, false);
+    });
+  }
 
   // --- state lives in the address, so that a view can be linked to ------------------------------------------------
   function readHash() {
@@ -107,7 +150,11 @@
       const mark = make("span", "verdict " + verdict, SYMBOL[verdict]);
       mark.title = WORD[verdict];
       line.append(mark);
-      for (const column of ["task", "question", "answer", "target"]) line.append(make("span", "", valueOf(row, column)));
+      line.append(make("span", "", valueOf(row, "task")));
+      for (const column of ["question", "answer", "target"]) {
+        line.append(hidden(row) ? veiled(valueOf(row, column)) : make("span", "", valueOf(row, column)));
+      }
+      if (hidden(row)) line.setAttribute("aria-label", WORD[verdict] + ", " + valueOf(row, "task") + ", hidden: " + warningOf(row));
       rows.push(line);
     }
     $("spacer").replaceChildren(...rows);
@@ -128,19 +175,28 @@
     draw();
     if (asked) writeHash();
     const sample = await detailOf(row);
-    if (row === chosen) show(sample, verdictOf(row));
+    if (row === chosen) show(sample, row);
   }
 
   // --- detail -------------------------------------------------------------------------------------------------------
-  function show(sample, verdict) {
-    const parts = [make("h3", "", sample.id)];
+  function show(sample, row) {
+    const verdict = verdictOf(row), parts = [make("h3", "", sample.id)];
     const tags = make("div", "tags");
     tags.append(make("span", "tag " + verdict, SYMBOL[verdict] + " " + WORD[verdict]), make("span", "tag", sample.task));
     if (sample.filter !== "none") tags.append(make("span", "tag", "filter " + sample.filter));
     for (const [name, value] of Object.entries(sample.slices)) tags.append(make("span", "tag", name + ": " + value));
     parts.push(tags);
+    if (Object.keys(sample.scores).length) parts.push(make("h4", "", "Scores"), scores(sample.scores));
+    parts.push(...(hidden(row) ? [veil(row, sample)] : contents(sample)));
+    $("detail").replaceChildren(...parts);
+    $("detail").scrollTop = 0;
+  }
+
+  /** What was asked and answered: all that a content warning hides. */
+  function contents(sample) {
+    const parts = [];
     if (sample.error) parts.push(make("p", "failure", sample.error));
-    if (Object.keys(sample.scores).length) parts.push(make("h4", "", "Scores"), scores(sample.scores), ...remarks(sample.remarks));
+    parts.push(...remarks(sample.remarks));
     if (sample.choices.length) parts.push(make("h4", "", "Log-likelihoods"), choices(sample.choices));
     for (const [position, output] of sample.outputs.entries()) {
       const facts = [output.tokens && output.tokens + " tokens", output.finish === "length" && "cut at the length limit"].filter(Boolean);
@@ -153,8 +209,7 @@
     parts.push(make("h4", "", "Target"), make("pre", "", sample.target));
     parts.push(make("h4", "", "Prompt"), ...prompt(sample.prompt));
     parts.push(make("h4", "", "Fields of the sample"), make("pre", "", sample.doc));
-    $("detail").replaceChildren(...parts);
-    $("detail").scrollTop = 0;
+    return parts;
   }
 
   function scores(values) {
@@ -236,8 +291,47 @@
     }
   }
 
+  /** Scatter plots: the name of the dot under the pointer or in focus, written where nothing covers it. */
+  function plots() {
+    for (const plot of document.querySelectorAll(".plot")) {
+      const callout = plot.querySelector(".callout"), wide = plot.viewBox.baseVal.width;
+      const dots = [...plot.querySelectorAll(".pt")];
+      for (const dot of dots) dot.querySelector("title").remove(); // the browser's own label would come on top
+      const point = (dot) => {
+        const x = dot.cx.baseVal.value, y = dot.cy.baseVal.value, right = x < wide / 2;
+        callout.textContent = dot.getAttribute("aria-label");
+        callout.setAttribute("x", right ? x + 9 : x - 9);
+        callout.setAttribute("y", y < 30 ? y + 20 : y - 8);
+        callout.setAttribute("text-anchor", right ? "start" : "end");
+        plot.classList.add("pointed");
+      };
+      const leave = () => {
+        callout.textContent = "";
+        plot.classList.remove("pointed");
+        if (dots.includes(document.activeElement)) point(document.activeElement);
+      };
+      for (const [position, dot] of dots.entries()) {
+        dot.addEventListener("mouseenter", () => point(dot));
+        dot.addEventListener("mouseleave", leave);
+        dot.addEventListener("focus", () => point(dot));
+        dot.addEventListener("blur", leave);
+        dot.addEventListener("keydown", (event) => {
+          const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+          const next = by && dots[position + by];
+          if (!by) return;
+          event.preventDefault();
+          if (!next) return;
+          dot.tabIndex = -1;
+          next.tabIndex = 0;
+          next.focus();
+        });
+      }
+    }
+  }
+
   async function start() {
     document.documentElement.classList.add("js");
+    plots();
     $("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText($("command").textContent);
       $("copy").textContent = "Copied";
@@ -252,6 +346,7 @@
       $("by-task").append(option);
     }
     $("browser").hidden = false;
+    veilBar();
     const wanted = readHash();
     heads();
     listen();

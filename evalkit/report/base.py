@@ -13,8 +13,8 @@ from evalkit.runner.values import MetricNames, metric_names, values
 from evalkit.types import Json, Record, Score, Summary
 
 __all__ = [
-    "MetricNames", "ReportableRun", "Status", "View", "alias", "command", "failures", "folder", "groups", "metric_names",
-    "outline", "part", "run_id", "seconds", "status", "values",
+    "MetricNames", "ReportableRun", "Status", "View", "alias", "command", "content_warnings", "failures", "folder", "groups",
+    "metric_names", "outline", "part", "run_id", "seconds", "status", "values",
 ]  # fmt: skip
 
 Status = Literal["ok", "error", "unscored", "missing"]
@@ -97,6 +97,16 @@ def groups(run: ReportableRun) -> dict[str, list[str]]:
 def run_id(run: ReportableRun) -> str:
     """The name of the run's directory; the run's own name where it has none."""
     return str(run.manifest.get("id") or run.name)
+
+
+def content_warnings(run: ReportableRun) -> dict[str, str]:
+    """Tasks whose data a reader is warned of before seeing it, with the warning; as the task files say."""
+    found: dict[str, str] = {}
+    for task, entry in part(run, "tasks").items():
+        text = (entry.get("definition") or {}).get("content_warning")
+        if text:
+            found[task] = str(text)
+    return found
 
 
 def seconds(run: ReportableRun) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.report import base
 from evalkit.report.base import ReportableRun
 from evalkit.report.charts import interval_bar
+from evalkit.report.numbers import number
 from evalkit.report.pack import Packed, pack
 from evalkit.report.view import anchor, build
 from evalkit.resources import builtin_dir
@@ -34,6 +35,7 @@ def render(run: ReportableRun, max_samples: int = 2000, packed: Packed | None = 
         view=build(run),
         anchor=anchor,
         bar=interval_bar,
+        number=number,
         packed=packed or pack(run, max_samples),
         style=Markup(style),
         script=Markup(script),

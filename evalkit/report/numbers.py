@@ -34,6 +34,35 @@ def arrow(higher_is_better: bool | None) -> str:
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
+def direction(summary: Summary) -> str:
+    """The arrow of a summary's metric; the ideal value itself where it is neither end of the range (``→ 0.5``)."""
+    if summary.ideal is not None and (summary.higher_is_better is None or summary.ideal not in (summary.low, summary.high)):
+        return f"→ {short(summary.ideal)}"
+    return arrow(summary.higher_is_better)
+
+
+def scale(summary: Summary) -> str:
+    """How to read a metric's value, in words: ``lower is better; ideal 0; from 0 to 1``. Empty where nothing is known."""
+    better = {True: "higher is better", False: "lower is better", None: ""}[summary.higher_is_better]
+    ideal = "" if summary.ideal is None else f"ideal {short(summary.ideal)}"
+    low, high = summary.low, summary.high
+    if low is not None and high is not None:
+        reach = f"from {short(low)} to {short(high)}"
+    else:
+        reach = f"from {short(low)} up" if low is not None else "" if high is None else f"up to {short(high)}"
+    return "; ".join(words for words in (better, ideal, reach) if words)
+
+
+def short(value: float) -> str:
+    """A round figure of a scale: ``0.5``, ``-100``."""
+    return f"{value:g}"
+
+
+def p_value(p: float | None) -> str:
+    """``p = 0.026``, ``p < 0.001``."""
+    return "p not defined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def count(value: int) -> str:
     """With thin separators: 12,345."""
     return f"{value:,}"

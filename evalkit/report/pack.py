@@ -77,6 +77,7 @@ class Chooser:
         tasks = list(dict.fromkeys(row["task"] for row in rows))
         index = {
             "tasks": tasks,
+            "warnings": {task: text for task, text in base.content_warnings(self._run).items() if task in tasks},
             "chunk": _CHUNK,
             "task": [tasks.index(row["task"]) for row in rows],
             **{key: [row[key] for row in rows] for key in ("id", "filter", "status", "value")},

@@ -8,15 +8,18 @@ from typing import Literal
 
 from evalkit.report import base
 from evalkit.report.base import ReportableRun
-from evalkit.report.numbers import arrow, count, interval, number, warnings
+from evalkit.report.numbers import count, direction, interval, number, scale, warnings
 from evalkit.types import Summary
+
+#: Longer notes are said once a task.
+LONG_NOTE = 60
 
 Kind = Literal["task", "group", "slice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric as words and figures. ``repeated``: the row above is of the same name."""
+    """One metric as words and figures. ``scale`` says how to read it; ``repeated``: the row above is of the same name."""
 
     summary: Summary
     name: str
@@ -26,6 +29,7 @@ class Row:
     filter: str
     metric: str
     arrow: str
+    scale: str
     value: str
     stderr: str
     ci: str
@@ -55,7 +59,9 @@ def by_slice(summaries: Iterable[Summary]) -> list[Summary]:
 def rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: Kind) -> Iterator[Row]:
     """Rows of one task, group or slice list."""
     before = None
+    said: set[tuple[str, str]] = set()  # what scorers say of several metrics stands beside the first of them
     for s in summaries:
+        told = {(s.task, note) for note in s.notes if len(note) > LONG_NOTE}
         name = s.slice if s.slice is not None else base.alias(run, s.task)
         yield Row(
             summary=s,
@@ -65,12 +71,14 @@ def rows(run: ReportableRun, summaries: Iterable[Summary], depth: int, kind: Kin
             shots=str(s.n_shot) if kind == "task" else "",
             filter=s.filter,
             metric=s.metric,
-            arrow=arrow(s.higher_is_better),
+            arrow=direction(s),
+            scale=scale(s),
             value=number(s.value),
             stderr="" if s.stderr is None else f"± {number(s.stderr)}",
             ci="" if s.ci is None else interval(s.ci),
             n=count(s.n),
-            notes=tuple(warnings(s)),
+            notes=tuple(note for note in warnings(s) if (s.task, note) not in said),
             repeated=name == before,
         )
         before = name
+        said |= told

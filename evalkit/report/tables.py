@@ -75,7 +75,8 @@ def csv_file(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
 
 SUMMARY_COLUMNS = (
     "task", "alias", "slice", "n_shot", "filter", "metric", "higher_is_better", "value", "stderr", "ci_low", "ci_high",
-    "ci_method", "n", "unit", "errors", "unscored", "cut", "truncated", "chance", "notes", "scorer", "signature",
+    "ci_method", "n", "unit", "errors", "unscored", "cut", "truncated", "chance", "notes", "scorer", "signature", "low",
+    "high", "ideal",
 )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def export_summary(run: ReportableRun) -> Path:
     path = base.folder(run) / "summary.csv"
     with csv_file(path, SUMMARY_COLUMNS) as rows:
         for s in run.summary():
-            low, high = s.ci or (None, None)
-            own = {"alias": base.alias(run, s.task), "ci_low": low, "ci_high": high, "notes": "; ".join(warnings(s))}
+            ci_low, ci_high = s.ci or (None, None)
+            own = {"alias": base.alias(run, s.task), "ci_low": ci_low, "ci_high": ci_high, "notes": "; ".join(warnings(s))}
             rows.writerow([own[name] if name in own else getattr(s, name) for name in SUMMARY_COLUMNS])
     return path

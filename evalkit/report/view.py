@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from evalkit.report import base, strict
+from evalkit.report import base, fairness, strict
 from evalkit.report.base import ReportableRun
 from evalkit.report.numbers import NOTES, count, counted, duration, warnings
 from evalkit.report.rows import Row, by_slice, rows, table
 from evalkit.report.usage import UsageRow, totals, usage_rows
 from evalkit.types import Json, Summary
 
+#: Rows of slices in a task's table, and entries of a list in its further figures; summary.csv and results.json have all.
+MAX_SLICE_ROWS, MAX_ENTRIES = 300, 40
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What is told of one task."""
+    """What is told of one task. ``left_out`` counts rows of slices that are in ``summary.csv`` only."""
 
     name: str
     alias: str
@@ -26,6 +29,7 @@ class Section:
     pinned: list[tuple[str, str]]
     detail: str
     warned: bool
+    left_out: int = 0
 
     @property
     def headline(self) -> list[Row]:
@@ -46,6 +50,7 @@ class ReportView:
     alerts: list[str]
     rows: list[Row]
     sections: list[Section]
+    fairness: list[fairness.Fairness]
     usage: list[UsageRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -65,6 +70,7 @@ def build(run: ReportableRun) -> ReportView:
         alerts=_alerts(run, summaries),
         rows=list(table(run, slices=False)),
         sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
+        fairness=fairness.told(run, summaries),
         usage=usage_rows(run),
         facts=_environment(run),
     )
@@ -83,18 +89,45 @@ def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Sec
         "Data hash": str(entry.get("data_hash") or "")[:16],
         "Licence": str(config.get("licence") or ""),
     }
-    detail = {s.metric if s.filter == "none" else f"{s.metric},{s.filter}": dict(s.detail) for s in whole if s.detail}
+    detail = _detail(whole)
+    slices = list(rows(run, by_slice(own), 1, "slice"))
     return Section(
         name=name,
         alias=base.alias(run, name),
         anchor=anchor(name),
         about=str(config.get("summary") or ""),
         facts=[(k, v) for k, v in described.items() if v],
-        rows=[*rows(run, whole, 0, "task"), *rows(run, by_slice(own), 1, "slice")],
+        rows=[*rows(run, whole, 0, "task"), *slices[:MAX_SLICE_ROWS]],
         pinned=list(dict.fromkeys((s.metric, s.signature) for s in whole if s.signature)),
         detail=strict.dumps(detail, indent=1).decode() if detail else "",
         warned=any(warnings(s) for s in whole),
+        left_out=max(0, len(slices) - MAX_SLICE_ROWS),
     )
+
+
+def _detail(whole: Iterable[Summary]) -> dict[str, Json]:
+    """Further figures by metric; those that several metrics of a scorer have in common stand once, long lists cut."""
+    found: list[list[Summary]] = []
+    for s in whole:
+        same = next((own for own in found if (own[0].scorer, own[0].detail) == (s.scorer, s.detail)), None)
+        if same is not None:
+            same.append(s)
+        elif s.detail:
+            found.append([s])
+    names = [", ".join(s.metric if s.filter == "none" else f"{s.metric},{s.filter}" for s in own) for own in found]
+    return {name: _shortened(dict(own[0].detail)) for name, own in zip(names, found, strict=True)}
+
+
+def _shortened(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        kept = {key: _shortened(v) for key, v in list(value.items())[:MAX_ENTRIES]}
+        return (
+            kept if len(value) <= MAX_ENTRIES else {**kept, "…": f"{count(len(value) - MAX_ENTRIES)} more in results.json"}
+        )
+    if isinstance(value, list | tuple):
+        kept_ = [_shortened(v) for v in value[:MAX_ENTRIES]]
+        return kept_ if len(value) <= MAX_ENTRIES else [*kept_, f"{count(len(value) - MAX_ENTRIES)} more in results.json"]
+    return value
 
 
 def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str, str]]:
@@ -121,6 +154,10 @@ def _cards(run: ReportableRun, summaries: list[Summary]) -> list[tuple[str, str,
 def _alerts(run: ReportableRun, summaries: Iterable[Summary]) -> list[str]:
     """What to know before reading any number."""
     out: list[str] = [str(warning) for warning in run.manifest.get("warnings", ())]
+    warned = base.content_warnings(run)
+    for text in dict.fromkeys(warned.values()):
+        tasks = _names(run, [task for task, found in warned.items() if found == text])
+        out.append(f"Content warning ({tasks}): {text} The samples are hidden until you ask to see them.")
     if run.status != "complete":
         out.append(f"This run is {run.status}: the numbers cover only what was answered. The same command resumes it.")
     whole = [s for s in summaries if s.slice is None and s.task not in base.groups(run)]
