@@ -1,7 +1,7 @@
 """BLEU, chrF and TER through sacrebleu's own statistics: one row of counts a sample, the corpus score by weighting.
 
-The counts come from sacrebleu's classes; sentence scores, the corpus score, its bootstrap and its paired tests are all
-computed from that one extraction.
+The counts come from sacrebleu's classes, TER's edits from `evalkit.scorers.ngram.ter`; sentence scores, the corpus score,
+its bootstrap and its paired tests are all computed from that one extraction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import one_of, serves, whole
 from evalkit.scorers.ngram.counts import bleu_scores, chrf_scores, ter_scores
 from evalkit.scorers.ngram.pairs import score_pairs
+from evalkit.scorers.ngram.ter import ter_row
 from evalkit.scorers.totals import TotalsScorer
 from evalkit.types import Json, Record, Score
 
@@ -31,6 +32,8 @@ _KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 #: Options that sacrebleu's signature does not show, and the value that needs no mention.
 _UNSEEN: Mapping[str, Json] = {"max_ngram_order": 4, "beta": 2}
 _SMOOTHINGS = ("exp", "floor", "add-k", "none")
+#: Characters of references whose counts are kept, some 700 bytes each for chrF.
+_KEPT = 1 << 18
 _SPM = ("spm", "flores101", "flores200", "spBLEU-1K")
 
 
@@ -45,6 +48,8 @@ class Corpus(TotalsScorer):
         self.name = name
         self._options = {k: v for k, v in (options or {}).items() if v is not None}
         self._sacrebleu: Any = None
+        self._known: dict[tuple[str, ...], Any] = {}
+        self._room = _KEPT
         better = name != "ter"
         self.metrics = (
             MetricInfo(
@@ -102,8 +107,32 @@ class Corpus(TotalsScorer):
 
     def rows(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[float]]:
         """The counts that sacrebleu keeps of each hypothesis against its references, any number each, at least one."""
-        streams = [[golds[i] if i < len(golds) else None for golds in references] for i in range(max(map(len, references)))]
-        return [[float(x) for x in row] for row in self.engine._extract_corpus_statistics(hypotheses, streams)]
+        segment = self.engine._preprocess_segment
+        return [
+            [float(x) for x in self._counts(segment(text), self._extracted(golds))]
+            for text, golds in zip(hypotheses, references, strict=True)
+        ]
+
+    def _counts(self, segment: str, extracted: Any) -> Sequence[float]:
+        """The counts of a tokenised hypothesis. TER's are our own, since sacrebleu's take ten times as long."""
+        if self.name == "ter":
+            return ter_row(segment.split(), extracted["ref_words"])
+        counts: Sequence[float] = self.engine._compute_segment_statistics(segment, extracted)
+        return counts
+
+    def _extracted(self, golds: Sequence[str]) -> Any:
+        """What sacrebleu takes from references: the same for all answers and systems, so the latest are kept."""
+        key = tuple(golds)
+        found = self._known.pop(key, None)
+        if found is None:
+            found = self.engine._extract_reference_info([self.engine._preprocess_segment(gold) for gold in key])
+            self._room -= _length(key)
+        self._known[key] = found
+        while self._room < 0 and len(self._known) > 1:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._room += _length(oldest)
+        return found
 
     def row(self, hypothesis: str, golds: Sequence[str]) -> list[float]:
         """The counts of one hypothesis."""
@@ -197,6 +226,10 @@ def number_of_references(stats: Array) -> int:
 def _verdict(results: Sequence[tuple[Array, float]]) -> Score:
     stats = np.mean([row for row, _ in results], axis=0)
     return Score(tuple(stats.tolist()), float(np.mean([value for _, value in results])))
+
+
+def _length(golds: Sequence[str]) -> int:
+    return sum(map(len, golds)) + 1
 
 
 @serves("generate_until")
