@@ -21,7 +21,7 @@ from evalkit.tasks.scoring import scoring_plan
 from evalkit.tasks.transforms import TRANSFORMS
 
 TASKS = builtin_dir("tasks")
-OTHERS = {"benchmarks", "bias"}
+OTHERS = {"benchmarks", "bias", "toxicity"}
 FILES = sorted(path for path in TASKS.rglob("*.jsonl") if not OTHERS & set(path.parts))
 Row = dict[str, Any]
 
