@@ -101,9 +101,11 @@ def _standing(summary: Summary, metric: MetricInfo) -> tuple[str, ...]:
     if ci is None or ideal is None:
         return ()
     if low is None or high is None:
-        return ("saturated",) if ci[0] <= ideal <= ci[1] else ()
+        return ("saturated",) if ci[0] <= ideal <= ci[1] and ideal in (low, high) else ()
     if ci[1] - ci[0] > TOO_WIDE * (high - low) or not saturated(ci, low, high, TOUCHING):
         return ()
+    if low < ideal < high:  # a gap or a correlation: either end is the worst there is
+        return ("at-floor",)
     middle = (low + high) / 2
     return ("saturated",) if (sum(ci) / 2 > middle) == (ideal > middle) else ("at-floor",)
 

@@ -11,6 +11,8 @@ from scipy import stats as scipy_stats
 from scorer_records import choice_record, estimates, rows, text_record, values
 
 from evalkit.errors import ScorerError
+from evalkit.runner.score import Facts, Rows
+from evalkit.runner.summarise import summarise
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
 from evalkit.scorers.coreference import CoreferenceBias, CoreferenceChoice, CoreferencePairs
 from evalkit.scorers.coreference_answer import read_answer
@@ -337,3 +339,16 @@ def test_the_gap_between_pro_and_anti() -> None:
 def test_a_sentence_without_its_twin_is_unscored() -> None:
     (score,) = StereotypePairs().score([twin(True, "pro")], None)
     assert score.stats is None and "one sentence pro and one anti, not pro" in str(score.reason)
+
+
+def test_no_gap_is_not_called_saturated_and_a_gap_as_large_as_can_be_is() -> None:
+    def notes(gap: float, n: int) -> tuple[str, ...]:
+        stats = np.array([[abs(gap), gap, 0.0]] * n + [[0.0, 0.0, 0.0]])
+        found = {s.metric: s for s in summarise(Rows("t", "none", CoreferencePairs(), stats), Facts(), 0)}
+        return found["pairs_occupation_gap"].notes[:-1]
+
+    assert notes(0.0, 200) == ()
+    assert notes(1.0, 200) == notes(-1.0, 200) == ("at-floor",)
+    margins = np.array([[0.0, 0.1 * (-1) ** i, 50.0 + i, 0.9, i, 8] for i in range(30)])
+    found = {s.metric: s for s in summarise(Rows("t", "none", CoreferenceBias(), margins), Facts(), 0)}
+    assert "saturated" not in found["margin_bias"].notes
