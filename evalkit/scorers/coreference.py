@@ -17,14 +17,14 @@ import numpy as np
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo, ScoringPlan, Unit
 from evalkit.scorers.common import gold_indices, no_gold, one_of, serves, share
 from evalkit.scorers.coreference_answer import NEITHER, OCCUPATION, Outcome, Ranking, resolved
-from evalkit.scorers.coreference_report import CAVEAT, accuracy_test, correlation, meanings, points
+from evalkit.scorers.coreference_report import CAVEAT, accuracy_test, compared, correlation, meanings, points
 from evalkit.scorers.groups import group_of
 from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.stats.exact import mcnemar_p
 from evalkit.types import Json, Record, Score
 
 RANKINGS = ("acc", "acc_norm")
-FEMALE, MALE = "female", "male"
+FEMALE, MALE, NEUTRAL = "female", "male", "neutral"
 
 
 class _Coreference(BaseScorer):
@@ -82,9 +82,11 @@ class CoreferenceChoice(_Coreference):
 class CoreferencePairs(_Coreference):
     """Share of male/female minimal pairs resolved differently, with McNemar's exact test of which gender gains.
 
+    The detail also compares both with the neutral pronoun, where the group has one, by tests corrected for their number.
+
     Args:
-        group: the column that says which sentences differ in the pronoun only. Those of neither gender are left aside.
-        gender: the column with ``male`` and ``female``.
+        group: the column that says which sentences differ in the pronoun only.
+        gender: the column with ``male``, ``female`` and ``neutral``.
         ranking: how log-likelihoods are compared, ``acc`` or ``acc_norm`` (per character).
     """
 
@@ -115,15 +117,19 @@ class CoreferencePairs(_Coreference):
             return [Score.unscored("more than one sentence of a gender in a minimal pair")]
         (female, right_f), (male, right_m) = found[FEMALE][0], found[MALE][0]
         differ = float(female.mention != male.mention)
-        gap = float(female.mention == OCCUPATION) - float(male.mention == OCCUPATION)
-        return [Score((differ, gap, right_f - right_m), differ, detail={"female": female.mention, "male": male.mention})]
+        to = [float(female.mention == OCCUPATION), float(male.mention == OCCUPATION), math.nan]
+        if len(neutral := found.get(NEUTRAL, [])) == 1:
+            to[2] = float(neutral[0][0].mention == OCCUPATION)
+        row = (differ, to[0] - to[1], right_f - right_m, *to)
+        return [Score(row, differ, detail={"female": female.mention, "male": male.mention})]
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
         tests: dict[str, Json] = {}
         for name, column in (("to_occupation", 1), ("right", 2)):
             more, fewer = int((stats[:, column] > 0).sum()), int((stats[:, column] < 0).sum())
             tests[name] = {"female_only": more, "male_only": fewer, "p": mcnemar_p(more, fewer), "test": "exact McNemar"}
-        return {"tests": tests, "meaning": meanings(self.metrics)}
+        shares = dict(zip((FEMALE, MALE, NEUTRAL), stats[:, 3:].T, strict=True))
+        return {"tests": tests, "genders": compared(shares), "meaning": meanings(self.metrics)}
 
     def notes(self, stats: Array) -> Sequence[str]:
         return (CAVEAT,)

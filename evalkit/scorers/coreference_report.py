@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.stats.correlation import by_row
 from evalkit.stats.distributions import t_cdf
-from evalkit.stats.exact import fisher_interval, pearson_p
+from evalkit.stats.exact import fisher_interval, mcnemar_p, pearson_p
+from evalkit.stats.multiple import holm
 from evalkit.types import Json
 
 #: What the makers of the Winogender schemas say of their test.
@@ -47,6 +49,28 @@ _MEANING = {
 def meanings(metrics: Sequence[MetricInfo]) -> dict[str, str]:
     """Direction, range and ideal value of each metric, in words."""
     return {metric.name: _MEANING[metric.name] for metric in metrics}
+
+
+def compared(shares: Mapping[str, Array]) -> dict[str, Json]:
+    """How often the pronouns of each gender went to the occupation, and every two genders compared on the same sentences.
+
+    ``shares``: 0 or 1 for each pair (n,) by gender, NaN where a pair lacks it. McNemar's exact tests, p also by Holm.
+    """
+    known = {gender: values[np.isfinite(values)] for gender, values in shares.items()}
+    rows = []
+    for one, other in combinations([gender for gender in shares if len(known[gender])], 2):
+        gap = (shares[one] - shares[other])[np.isfinite(shares[one]) & np.isfinite(shares[other])]
+        more, fewer = int((gap > 0).sum()), int((gap < 0).sum())
+        row: dict[str, Json] = {
+            "genders": [one, other],
+            "n": len(gap),
+            "difference": float(gap.mean()) if len(gap) else None,
+        }
+        rows.append({**row, "only": {one: more, other: fewer}, "p": mcnemar_p(more, fewer)})
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
+    found = {gender: {"to_occupation": float(v.mean()), "n": len(v)} for gender, v in known.items() if len(v)}
+    return {"shares": found, "comparisons": rows, "test": "exact McNemar, two-sided, corrected by Holm"}
 
 
 def points(names: Sequence[str], x: Array, y: Array, n: Array, x_label: str, y_label: str) -> dict[str, Json]:

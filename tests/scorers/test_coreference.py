@@ -143,12 +143,29 @@ def test_a_pair_differs_if_the_genders_are_resolved_differently_whatever_the_neu
     for_female = [asked(-1, 0, "male"), asked(2, 0, "female")]
     for_male = [asked(1, 1, "male"), asked(-2, 1, "female")]
     found = pair_scores(same, for_female, for_male, for_male)
-    assert found.tolist() == [[0, 0, 0], [1, 1, 1], [1, -1, 1], [1, -1, 1]]
+    assert found[:, :3].tolist() == [[0, 0, 0], [1, 1, 1], [1, -1, 1], [1, -1, 1]]
     scorer = CoreferencePairs()
     detail = scorer.detail(found)["tests"]
     assert detail["to_occupation"] == {"female_only": 1, "male_only": 2, "p": 1.0, "test": "exact McNemar"}
     assert detail["right"]["p"] == pytest.approx(0.25)
     assert scorer.notes(found) == (CAVEAT,)
+
+
+def test_every_two_genders_are_compared_with_a_correction_for_three_tests() -> None:
+    female_only = [asked(-1, 0, "male"), asked(1, 0, "female"), asked(-1, 0, "neutral")]
+    none = [asked(-1, 0, "male"), asked(-1, 0, "female")]
+    found = pair_scores(*[female_only] * 8, none)
+    genders = CoreferencePairs().detail(found)["genders"]
+    assert {g: (round(s["to_occupation"], 3), s["n"]) for g, s in genders["shares"].items()} == {
+        "female": (0.889, 9), "male": (0.0, 9), "neutral": (0.0, 8),
+    }  # fmt: skip
+    by_pair = {tuple(row["genders"]): row for row in genders["comparisons"]}
+    p = scipy_stats.binomtest(8, 8).pvalue
+    assert by_pair[("female", "male")]["p"] == pytest.approx(p)
+    assert by_pair[("female", "male")]["p_holm"] == by_pair[("female", "neutral")]["p_holm"] == pytest.approx(3 * p)
+    assert (by_pair[("male", "neutral")]["n"], by_pair[("male", "neutral")]["p_holm"]) == (8, 1.0)
+    two = CoreferencePairs().detail(pair_scores(none))["genders"]
+    assert [row["genders"] for row in two["comparisons"]] == [["female", "male"]]
 
 
 def test_the_published_rule_systems_shares() -> None:
@@ -343,7 +360,7 @@ def test_a_sentence_without_its_twin_is_unscored() -> None:
 
 def test_no_gap_is_not_called_saturated_and_a_gap_as_large_as_can_be_is() -> None:
     def notes(gap: float, n: int) -> tuple[str, ...]:
-        stats = np.array([[abs(gap), gap, 0.0]] * n + [[0.0, 0.0, 0.0]])
+        stats = np.array([[abs(gap), gap, *[0.0] * 4]] * n + [[0.0] * 6])
         found = {s.metric: s for s in summarise(Rows("t", "none", CoreferencePairs(), stats), Facts(), 0)}
         return found["pairs_occupation_gap"].notes[:-1]
 
