@@ -40,7 +40,7 @@ class GuardClassifier(BaseClassifier):
         characters: longer texts are judged in pieces of this size at most; the highest score counts.
     """
 
-    measures = "safety"
+    measures = "harm"
 
     def __init__(
         self,

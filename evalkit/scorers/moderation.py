@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from evalkit.classifiers.base import moderation_reply
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo
 from evalkit.scorers.common import answers, no_answer, serves
@@ -97,7 +97,7 @@ class Moderation(BaseScorer):
                 return Score.unscored("the moderation model has not answered")
             if reply.error is not None or reply.text is None:
                 return Score.unscored(f"the moderation model failed: {reply.error.kind if reply.error else 'no text'}")
-            verdict = parse_verdict(reply.text)
+            verdict = moderation_reply(reply.text)
             if verdict is None:
                 return Score.unscored("the moderation model's reply cannot be read", reply=reply.text)
             flagged.append(float(verdict[0]))
@@ -125,18 +125,3 @@ class Moderation(BaseScorer):
         """The highest score of any sample by category."""
         columns = {c: stats[:, _FIRST + i] for i, c in enumerate(self._categories)}
         return {"highest": {c: float(np.nanmax(x)) for c, x in columns.items() if not np.isnan(x).all()}}
-
-
-def parse_verdict(text: str) -> tuple[bool, dict[str, float]] | None:
-    """Whether a text is flagged, and scores by category; ``None`` for anything else than such a reply."""
-    try:
-        reply = json.loads(text)
-    except ValueError:
-        return None
-    flagged: Any = reply.get("flagged") if isinstance(reply, dict) else None
-    scores: Any = reply.get("scores") if isinstance(reply, dict) else None
-    if not isinstance(flagged, bool) or not isinstance(scores, dict) or not scores:
-        return None
-    if any(isinstance(x, bool) or not isinstance(x, int | float) or not 0 <= x <= 1 for x in scores.values()):
-        return None
-    return flagged, {str(name): float(x) for name, x in scores.items()}
