@@ -10,6 +10,7 @@ from pathlib import Path
 from evalkit.digest import file_digest
 from evalkit.encoder.base import Checkpoint
 from evalkit.errors import EvalkitError, ScorerError
+from evalkit.hub import out_of_reach
 from evalkit.types import content_hash
 
 PACKAGES = "pip install 'evalkit[hf,metrics]'"
@@ -114,10 +115,12 @@ def _fetched(model: str, name: str, revision: str | None, *, optional: bool = Fa
     ``optional``: also where the hub cannot be asked, as transformers does for files that not every checkpoint has.
     """
     with one_line(model, revision):
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
+            if not _offline() and try_to_load_from_cache(model, name, revision=revision) is None and (why := out_of_reach()):
+                raise LocalEntryNotFoundError(f"the hub is out of reach ({why})")
             return Path(hf_hub_download(model, name, revision=revision))
         except LocalEntryNotFoundError:  # not in the cache, and the hub cannot be asked
             if optional:
@@ -152,8 +155,8 @@ def _reason(what: str, name: str, error: BaseException) -> str:
                 "forbids to ask the hub; give a local directory, or fetch it first"
             )
         return (
-            f"cannot find {what}: neither a directory, nor in the Hugging Face cache, nor to be had from the hub (wrong id, "
-            f"no access, or no network): {_line(error)}"
+            f"cannot find {what}: it is neither a directory nor in the Hugging Face cache, and not to be had from the hub: "
+            f"{_line(error)}; give a local directory, or check id, access (HF_TOKEN) and network"
         )
     return f"cannot load {what}: {type(error).__name__}: {_line(error)}"
 

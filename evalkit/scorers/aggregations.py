@@ -43,6 +43,8 @@ class Aggregation(BaseScorer):
 
     width = 1
     mean = False
+    resampled = True
+    """Whether a part or a resample of the rows has a value, too; otherwise there is no interval to be had."""
 
     def __init__(self, metric: str, higher_is_better: bool | None = None) -> None:
         self.name = metric

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.scorers.aggregations import Custom
+from evalkit.scorers.aggregations import Aggregation, Custom
 from evalkit.scorers.base import Array, MetricInfo, Scorer
 from evalkit.scorers.items import ItemScorer
 from evalkit.scorers.labelled import Labelled
@@ -110,7 +110,7 @@ def _general(scorer: Scorer, metric: MetricInfo, stats: Array, codes: Ints | Non
     elapsed = time.perf_counter() - started
     if not math.isfinite(value):
         return Estimate(None, n=n)
-    if units < 2:
+    if units < 2 or (isinstance(scorer, Aggregation) and not scorer.resampled):
         return Estimate(value, n=n)
     if isinstance(scorer, TotalsScorer):
         features = scorer.features(stats)

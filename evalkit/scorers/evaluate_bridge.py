@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import CodeRefused, ScorerError
+from evalkit.hub import out_of_reach
 from evalkit.scorers.aggregations import Aggregation, Mean
 from evalkit.scorers.base import Array, ScoringPlan
 from evalkit.scorers.common import serves
@@ -41,6 +42,7 @@ class Whole(Aggregation):
     """
 
     width = 2
+    resampled = False
 
     def encode(self, item: Any) -> tuple[float, ...]:
         value, rows = item
@@ -197,7 +199,8 @@ def _load(source: str, config: str | None, revision: str | None, seed: int) -> A
             f"scorer 'evaluate:{source}' needs the package evaluate: pip install 'evalkit[metrics]'"
         ) from error
     try:
-        return evaluate.load(source, config_name=config, revision=revision, keep_in_memory=True, seed=seed)
+        with _without_retries(evaluate.config, Path(source).is_file()):
+            return evaluate.load(source, config_name=config, revision=revision, keep_in_memory=True, seed=seed)
     except ImportError as error:
         raise ScorerError(f"scorer 'evaluate:{source}': its script needs a package: {_line(error)}") from error
     except (OSError, ConnectionError) as error:  # FileNotFoundError is what evaluate makes of being offline
@@ -210,6 +213,17 @@ def _load(source: str, config: str | None, revision: str | None, seed: int) -> A
         ) from error
     except Exception as error:  # whatever a foreign script may raise
         raise ScorerError(f"scorer 'evaluate:{source}' cannot be loaded: {_line(error)}") from error
+
+
+@contextmanager
+def _without_retries(config: Any, local: bool) -> Iterator[None]:
+    """Where the hub is out of reach, have evaluate look in its own cache only: it would try for half a minute first."""
+    before = config.HF_EVALUATE_OFFLINE
+    config.HF_EVALUATE_OFFLINE = before or (not local and out_of_reach() is not None)
+    try:
+        yield
+    finally:
+        config.HF_EVALUATE_OFFLINE = before
 
 
 @contextmanager

@@ -101,3 +101,11 @@ def test_a_closed_pipe_is_quiet():
         error = process.stderr.read().decode()
         assert process.wait() == 141
     assert "Error" not in error and "Traceback" not in error and "error:" not in error
+
+
+def test_no_command_at_all_shows_the_help_as_it_is(evalkit):
+    done = evalkit()
+    assert done.code == 2
+    assert done.err.startswith("Usage: evalkit")
+    assert len(done.err.splitlines()) > 10
+    assert "error" not in done.err.splitlines()[0]

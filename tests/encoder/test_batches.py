@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,8 @@ def test_every_row_is_in_one_batch_within_the_budget_or_alone(lengths, budget, e
     assert longest == sorted(longest, reverse=True)  # what does not fit the memory shows at once
 
 
-@given(st.lists(st.integers(3, 60), min_size=500, max_size=1000))
-def test_little_is_padding(lengths):
+@given(st.integers(0, 2**32), st.integers(500, 1000), st.integers(3, 60), st.integers(3, 60))
+def test_little_is_padding(seed, n, one, other):
+    lengths = random.Random(seed).choices(range(min(one, other), max(one, other) + 1), k=n)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in packed(lengths, 8192, 512))
     assert padded <= 1.12 * sum(lengths) + 512

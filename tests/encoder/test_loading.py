@@ -203,3 +203,25 @@ print(enc.describe()["revision"], len(enc.tokenise(["paris"])[0].ids), enc.finge
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [f"some-org/tiny {commit} None config.json", f"{commit} 3 True"]
+
+
+def test_a_hub_out_of_reach_is_asked_once(monkeypatch, tmp_path):
+    """What downloads files would try again and again, for half a minute."""
+    import huggingface_hub
+    from huggingface_hub import constants, utils
+
+    asked = []
+
+    class Dead:
+        def head(self, url, **more):
+            asked.append(url)
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(utils, "get_session", Dead)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: pytest.fail("asked again"))
+    with pytest.raises(ScorerError) as caught:
+        encoder(EncoderSpec("some-org/some-encoder"))
+    assert "the hub is out of reach (no route to host); give a local directory" in line(caught)
+    assert asked == [constants.ENDPOINT]

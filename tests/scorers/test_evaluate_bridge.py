@@ -83,7 +83,8 @@ def test_a_list_with_one_number_a_sample_gets_an_interval(tmp_path: Path) -> Non
     assert hit.value == pytest.approx(4 / 12) and hit.ci is not None and hit.n == 12
 
 
-def test_a_single_number_has_no_interval_and_says_so(tmp_path: Path) -> None:
+def test_a_single_number_has_no_interval_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.scorers.estimate.bootstrap", lambda *a, **k: pytest.fail("there is nothing to resample"))
     body = "return {'outer': {'length': sum(map(len, predictions)), 'all': {'x': 0.5}}, 'hash': 'abc', 'parts': [1, 2]}"
     made = scorer(f"evaluate:{script(tmp_path, 'nested_one', body)}")
     found = estimates(made, records(5))

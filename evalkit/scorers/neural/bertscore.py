@@ -130,7 +130,7 @@ class BertScore(NeuralScorer):
 
     def ready(self, texts: Iterable[str]) -> TokenWeights | Package:
         """What `pairs` needs; ``texts`` are the references, over which idf is counted where no file is given."""
-        sentences = texts if self._sentences is None else iter(self._sentences)
+        sentences = iter(texts if self._sentences is None else self._sentences)
         if self._backend == "bert-score":
             return Package(self.spec, self.place, self.layer, list(sentences) if self.idf else None)
         encoder = self.encoder()
