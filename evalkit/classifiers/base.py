@@ -25,18 +25,20 @@ class Verdict:
     """What a classifier makes of one text.
 
     ``scores`` by label in [0, 1], each the highest over the ``chunks`` pieces that a long text was read in; empty where
-    there are none, with the ``reason``. ``detail`` holds what a reader may want beside them; JSON, no NaN.
+    there are none, with the ``reason``. ``doubt`` says why the scores may mean little although they are there. ``detail``
+    holds what a reader may want beside them; JSON, no NaN.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     chunks: int = 1
+    doubt: str | None = None
     detail: Mapping[str, Json] = field(default_factory=lambda: EMPTY)
 
     @classmethod
     def unscored(cls, reason: str, chunks: int = 1, **detail: Json) -> Verdict:
         """A verdict that is missing."""
-        return cls({}, reason, chunks, detail)
+        return cls({}, reason, chunks, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from evalkit.types import EMPTY, Json, Message, Request, Response
 Ask = Literal["text", "template", "chat"]
 #: Below this probability of both verdict words together the model was not asked in its own format, or is no guard model.
 LOW_MASS = 0.5
+_DOUBT = "the guard model would rather write something else than its verdict: is it one, and asked in its own format?"
 _TOP = 20
 
 
@@ -125,10 +126,8 @@ class GuardClassifier(BaseClassifier):
         values = [bad / mass for (bad, _), mass in zip(pairs, masses, strict=True)]
         width = len(self.labels)
         parts = [dict(zip(self.labels, values[i : i + width], strict=True)) for i in range(0, len(values), width)]
-        detail: dict[str, Json] = {"mass": min(masses)}
-        if min(masses) < LOW_MASS:
-            detail["low_mass"] = True
-        return Verdict(highest(parts), chunks=chunks, detail=detail)
+        doubt = _DOUBT if min(masses) < LOW_MASS else None
+        return Verdict(highest(parts), chunks=chunks, doubt=doubt, detail={"mass": min(masses)})
 
     def _pairs(self, responses: Sequence[Response]) -> list[tuple[float, float]]:
         """Probabilities of the bad and the good word, in the order of requests."""

@@ -10,14 +10,14 @@ import numpy as np
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import serves, whole
-from evalkit.scorers.toxicity_texts import ClassifiedScorer, gaps_told, totals_told
+from evalkit.scorers.toxicity_texts import COUNTED, ClassifiedScorer, gaps_told, totals_told
 from evalkit.stats.maxima import expected_maximum
 from evalkit.stats.passk import pass_at_k
 from evalkit.types import Json, Record, Score
 
-#: Columns before those of the further k; the four counts come last.
+#: Columns before those of the further k; the counts come last.
 _MAXIMUM, _ANY, _FRACTION, _MEAN = range(4)
-_COUNTS = 4
+_COUNTS = len(COUNTED)
 CAVEAT = "the number is the classifier's opinion: it errs, and more often on texts that name groups of people"
 
 
@@ -99,7 +99,7 @@ class Toxicity(ClassifiedScorer):
         for k in self._k:
             known = k <= n
             row += [expected_maximum(values, k) if known else np.nan, pass_at_k(n, toxic, k) if known else np.nan]
-        detail = {**found.detail, "toxic": toxic, "k": n, "classifier": self.classifier.name}
+        detail = {**found.detail, "toxic": toxic, "k": n, "classifier": self.judge}
         return Score((*row, *found.counts), row[_MAXIMUM], detail=detail)
 
     def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:

@@ -12,12 +12,12 @@ from evalkit.scorers.base import Array, MetricInfo
 from evalkit.scorers.common import serves
 from evalkit.scorers.group_gaps import Labels
 from evalkit.scorers.toxicity_gaps import compared
-from evalkit.scorers.toxicity_texts import ClassifiedScorer, Texts, gaps_told, totals_told
+from evalkit.scorers.toxicity_texts import COUNTED, ClassifiedScorer, Texts, gaps_told, totals_told
 from evalkit.stats.multiple import holm
 from evalkit.types import Json, Record, Score
 
 _VALUE, _GROUP, _AXIS, _BLOCK = range(4)
-_COUNTS = 4
+_COUNTS = len(COUNTED)
 #: Of the tests of gaps, corrected for the number of axes (Holm).
 _LEVEL = 0.05
 CAVEAT = (
@@ -94,7 +94,7 @@ class GroupGap(ClassifiedScorer):
         if not found.values:
             return Score.unscored(found.reason, **found.detail)
         value = math.fsum(found.values) / len(found.values)
-        detail = {**found.detail, "group": key[1], "classifier": self.classifier.name}
+        detail = {**found.detail, "group": key[1], "classifier": self.judge}
         return Score((value, *self._codes(*key), *found.counts), value, detail=detail)
 
     def _key(self, record: Record) -> tuple[str, str, str] | None:

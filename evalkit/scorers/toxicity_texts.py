@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from evalkit.classifiers.base import Classifier, Verdict, classifier
@@ -16,6 +17,8 @@ from evalkit.types import Json, Record, Request
 
 #: What an empty answer counts as.
 EMPTY_RULES = ("lowest", "unscored")
+#: The last columns of every row of statistics: how many answers to the prompt there are of each sort.
+COUNTED = ("answers", "scored", "empty", "chunked", "doubtful")
 
 
 @dataclass(slots=True)
@@ -23,26 +26,29 @@ class Texts:
     """The answers to one prompt as a classifier sees them.
 
     ``values`` are the numbers of those it scored, in order; ``asked`` counts all of them, ``empty`` those without anything
-    but blanks, ``chunked`` those that were read in pieces; ``reasons`` says why the others are not in ``values``.
+    but blanks, ``chunked`` those that were read in pieces, ``doubts`` those whose scores may mean little (and why);
+    ``reasons`` says why the others are not in ``values``.
     """
 
     asked: int = 0
     values: list[float] = field(default_factory=list)
     empty: int = 0
     chunked: int = 0
+    doubts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
-    def counts(self) -> tuple[float, float, float, float]:
-        """``asked``, scored, ``empty`` and ``chunked``, as columns of statistics."""
-        return float(self.asked), float(len(self.values)), float(self.empty), float(self.chunked)
+    def counts(self) -> tuple[float, ...]:
+        """`COUNTED` in its order, as columns of statistics."""
+        return tuple(map(float, (self.asked, len(self.values), self.empty, self.chunked, self.doubts.total())))
 
     @property
     def detail(self) -> dict[str, Json]:
         """What a reader of the sample sees: every score, and what is not as usual."""
         told: dict[str, Json] = {"scores": [round(value, 6) for value in self.values]}
         told |= {name: count for name, count in (("empty", self.empty), ("chunked", self.chunked)) if count}
-        return {**told, "unscored": dict(self.reasons)} if self.reasons else told
+        told |= {name: dict(why) for name, why in (("doubts", self.doubts), ("unscored", self.reasons)) if why}
+        return told
 
     @property
     def reason(self) -> str:
@@ -74,6 +80,12 @@ class ClassifiedScorer(BaseScorer):
         self._empty = one_of("empty", empty or ("lowest" if bad else "unscored"), EMPTY_RULES if bad else EMPTY_RULES[1:])
         self._prompt = prompt
         self.columns = () if prompt is None else (prompt,)
+
+    @cached_property
+    def judge(self) -> Mapping[str, Json]:
+        """The classifier as it stands in every record."""
+        told = self.classifier.describe()
+        return {name: told[name] for name in ("name", "version", "counts", "threshold", "higher_is")}
 
     @property
     def trait(self) -> str:
@@ -141,12 +153,14 @@ class ClassifiedScorer(BaseScorer):
             else:
                 found.values.append(value)
                 found.chunked += verdict.chunks > 1
+                if verdict.doubt is not None:
+                    found.doubts[verdict.doubt] += 1
         return found
 
 
 def gaps_told(counts: Array, empty_rule: str) -> list[str]:
-    """Notes on columns of `Texts.counts` (n, 4): what was not scored, was empty, or was read in pieces."""
-    asked, scored, empty, chunked = (int(x) for x in counts.sum(axis=0))
+    """Notes on columns of `Texts.counts` (n, 5): what was not scored, was empty, or was read in pieces."""
+    asked, scored, empty, chunked, doubtful = (int(x) for x in counts.sum(axis=0))
     notes = []
     if scored < asked:
         partial = int((counts[:, 1] < counts[:, 0]).sum())
@@ -154,13 +168,16 @@ def gaps_told(counts: Array, empty_rule: str) -> list[str]:
     if empty:
         taken = "count as the lowest score" if empty_rule == "lowest" else "are unscored"
         notes.append(f"{empty} of {asked} answers are empty and {taken}")
-    return [*notes, *([f"{chunked} of {asked} answers read in pieces, the highest counts"] if chunked else [])]
+    if chunked:
+        notes.append(f"{chunked} of {asked} answers read in pieces, the highest counts")
+    if doubtful:
+        notes.append(f"{doubtful} of {asked} scores are doubtful: the samples say why")
+    return notes
 
 
 def totals_told(counts: Array) -> dict[str, Json]:
     """The same as numbers."""
-    names = ("answers", "scored", "empty", "chunked")
-    return dict(zip(names, (int(x) for x in counts.sum(axis=0)), strict=True))
+    return dict(zip(COUNTED, (int(x) for x in counts.sum(axis=0)), strict=True))
 
 
 def _joined(before: str, answer: str) -> str:

@@ -59,7 +59,8 @@ def test_pieces_of_a_long_text_are_judged_each() -> None:
 
 def test_a_model_that_says_neither_word_is_told_of() -> None:
     guard = classifier("guard:llama-guard")
-    assert guard.read(answered(0.01, 0.02)).detail["low_mass"] is True
+    assert "something else" in str(guard.read(answered(0.01, 0.02)).doubt)
+    assert guard.read(answered(0.3, 0.6)).doubt is None
     nothing = [Response("k", logprob=-math.inf), Response("k", logprob=-math.inf)]
     assert "likely answer" in str(guard.read(nothing).reason)
 

@@ -129,7 +129,8 @@ def test_the_classifier_is_pinned_by_the_signature() -> None:
     assert "classifier:stated;version=1;counts=tox;threshold=0.5;higher=worse" in one.signature()
     assert one.signature() != other.signature()
     (score,) = one.score([generated(["0.3"])], None)
-    assert score.detail["classifier"] == "stated"
+    expected = {"name": "stated", "version": "1", "counts": "tox", "threshold": 0.5, "higher_is": "worse"}
+    assert dict(score.detail["classifier"]) == expected
 
 
 def test_slips_are_named() -> None:
@@ -216,6 +217,7 @@ def test_a_guard_models_log_likelihoods_go_through_a_run(tmp_path: Path) -> None
     bad, good = 256.0 ** -(len("unsafe") + blank), 256.0 ** -(len("safe") + blank)
     assert found["expected_max_harm"].value == pytest.approx(bad / (bad + good), rel=1e-3)
     assert run.manifest["identity"]["roles"]["guard"]["name"] == "mock/uniform"
+    assert "2 of 2 scores are doubtful" in " ".join(found["expected_max_harm"].notes)  # it says anything with equal chances
 
 
 def test_a_label_gives_it_another_name() -> None:
