@@ -4,10 +4,11 @@ A scorer says in its detail what there is to tell, in these keys, each at the to
 
 - ``meaning``: ``{metric: words}``, what the metric measures and which way it goes;
 - ``points`` with ``x_label`` and ``y_label``: `scatter.scatter`;
-- ``groups`` with ``ideal``: `forest.given`;
-- tests, ``{"p", "test", ...}`` with the counts behind them (also inside ``tests``).
+- ``groups`` with ``ideal``: `forest.given` (several of them in a list ``panels``, which then counts alone);
+- tests, ``{"p", "test", ...}`` with the counts behind them (also inside ``tests``), and ``gap_p`` of a gap.
 
-Its notes are what the numbers cannot show. Slices of a bias task are compared without being asked for.
+Its notes are what the numbers cannot show. Slices of a bias task are compared without being asked for, where the scorer
+compares no groups itself.
 """
 
 from __future__ import annotations
@@ -89,8 +90,10 @@ def _has(part: Mapping[str, Json]) -> bool:
 
 
 def _parts(detail: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
-    """A detail and what lies one level down in it."""
-    yield detail
+    """A detail and what lies one level down in it; of groups in several panels not the copy at the top."""
+    panels = [part for part in detail.get("panels") or () if isinstance(part, Mapping)]
+    yield {key: value for key, value in detail.items() if key != "groups"} if panels else detail
+    yield from panels
     for value in detail.values():
         if isinstance(value, Mapping):
             yield value
@@ -101,15 +104,17 @@ def _task(run: ReportableRun, name: str, chosen: Sequence[Summary], own: Sequenc
     by_scorer: dict[tuple[str, str], list[Summary]] = {}  # the metrics of a scorer have one detail
     for s in chosen:
         by_scorer.setdefault((s.scorer, s.filter), []).append(s)
-    details = [(parts[0].detail, parts) for parts in by_scorer.values()]
-    scatters = [p for d, parts in details for part in _parts(d) if (p := scatter(part, parts)) is not None]
-    given = [
-        plot
-        for detail, parts in details
-        for part in _parts(detail)
-        if isinstance(part.get("groups"), list) and (plot := forest.given(parts[0].metric, part)) is not None
-    ]
-    forests = [*given, *_slices(chosen, own)]
+    scatters: list[Scatter] = []
+    forests: list[Forest] = []
+    compared = set()
+    for key, metrics in by_scorer.items():
+        for part in _parts(metrics[0].detail):
+            if (plot := scatter(part, metrics)) is not None:
+                scatters.append(plot)
+            if isinstance(part.get("groups"), list) and (panel := forest.given(metrics[0].metric, part)) is not None:
+                forests.append(panel)
+                compared.add(key)
+    forests += _slices([s for s in chosen if (s.scorer, s.filter) not in compared], own)
     drawn = scatters[:room]
     return Fairness(
         task=name,
@@ -117,7 +122,7 @@ def _task(run: ReportableRun, name: str, chosen: Sequence[Summary], own: Sequenc
         about=str(definition.get("summary") or ""),
         caveats=_caveats(chosen),
         statements=[_statement(s) for s in chosen],
-        tests=list(dict.fromkeys(line for detail, _ in details for line in _tests(detail))),
+        tests=list(dict.fromkeys(line for metrics in by_scorer.values() for line in _tests(metrics[0].detail))),
         scatters=drawn,
         forests=forests[: room - len(drawn)],
         left_out=max(0, len(scatters) + len(forests) - room),
@@ -147,7 +152,8 @@ def _caveats(summaries: Sequence[Summary]) -> list[str]:
 
 def _statement(s: Summary) -> Statement:
     meaning = s.detail.get("meaning")
-    words = str(meaning.get(s.metric) or "") if isinstance(meaning, Mapping) else ""
+    own = s.metric.rpartition(":")[2]  # a scorer with a label of its own names its metrics LABEL:METRIC
+    words = str(meaning.get(s.metric) or meaning.get(own) or "") if isinstance(meaning, Mapping) else ""
     finding, departs = _finding(s)
     return Statement(
         metric=s.metric if s.filter == "none" else f"{s.metric}, {s.filter}",
@@ -193,5 +199,10 @@ def _tests(detail: Mapping[str, Json]) -> Iterator[str]:
                 if isinstance(v, int | float) and key != "p"
             ]
             yield f"{name.replace('_', ' ')}: {', '.join(facts)}; {value['test']}, {p_value(value['p'])}"
+        elif isinstance(value.get("gap_p"), int | float):
+            what, by_chance = value.get("axis") or "groups", value.get("gap_by_chance")
+            chance = "" if by_chance is None else f", {number(by_chance)} by chance alone"
+            test = value.get("gap_test") or "test of the gap"
+            yield f"{what}: gap {number(value.get('gap'))}{chance}; {test}, {p_value(value['gap_p'])}"
         elif name == "tests":
             yield from _tests(value)

@@ -24,10 +24,10 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One group's value. ``p`` is corrected for the number of groups; ``differs`` where it is below 0.05."""
+    """One group; ``value`` is ``None`` where it has none. ``p`` is corrected for the number of groups."""
 
     label: str
-    value: float
+    value: float | None
     ci: tuple[float, float] | None
     n: int | None
     p: float | None = None
@@ -72,7 +72,9 @@ class Forest:
         return f"Different beyond chance (p < {ALPHA}, corrected): {', '.join(named[:6])}{more}."
 
     def _side(self, group: Group) -> str:
-        return "" if self.line is None else " (above)" if group.value > self.line else " (below)"
+        if self.line is None or group.value is None:
+            return ""
+        return " (above)" if group.value > self.line else " (below)"
 
     def bar(self, group: Group) -> Markup:
         """The group's point and interval; the table's cells say the same in figures."""
@@ -84,8 +86,9 @@ class Forest:
             low, high = at(group.ci[0]), at(group.ci[1])
             shape = Markup('<rect class="ci" x="{}" y="{}" width="{}" height="6" rx="3"/>')
             parts.append(shape.format(low, middle - 3, max(1.0, round(high - low, 1))))
-        kind = "dot far" if group.differs else "dot"
-        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(kind, at(group.value), middle))
+        if group.value is not None:
+            kind = "dot far" if group.differs else "dot"
+            parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(kind, at(group.value), middle))
         return _svg("bar", HEIGHT, parts)
 
     @property
@@ -110,20 +113,22 @@ class Forest:
 
 
 def given(title: str, detail: Mapping[str, Json]) -> Forest | None:
-    """The plot of a detail ``{"groups": [{"label", "value", "ci", "n", "p"}], "ideal": x, "test": ...}``.
+    """The plot of a detail ``{"groups": [{"label", "value", "ci", "n", "p", "p_holm"}], "ideal", "test", "correction"}``.
 
-    The p values are those of ``corrected`` tests (``"correction"`` names how); without it they are corrected here (Holm).
+    ``p_holm`` is corrected, and so is ``p`` where ``correction`` says how; otherwise ``p`` is corrected here (Holm).
     """
-    groups = [g for g in map(_group, detail.get("groups") or ()) if g is not None]
-    test = str(detail.get("test") or "")
-    correction = detail.get("correction")
-    if not correction and "holm" not in test.lower() and any(g.p is not None for g in groups):
-        groups = _corrected(groups, [g.p for g in groups])
-        correction = "Holm"
-    if correction and "corrected" not in test:
-        test = "; ".join(words for words in (test, f"p corrected for the number of groups ({correction})") if words)
+    entries = [entry for entry in detail.get("groups") or () if isinstance(entry, Mapping)]
+    groups = [_group(entry) for entry in entries]
+    test = str(detail.get("test") or "").replace("p_holm: ", "")
+    how = str(detail.get("correction") or "")
+    if not how and not any("p_holm" in entry for entry in entries):
+        groups, how = _corrected(groups, [g.p for g in groups]), "Holm"
+    if how:
+        test = "; ".join(words for words in (test, f"p corrected for the number of groups ({how})") if words)
     ideal = detail.get("ideal")
-    return _forest(str(detail.get("title") or title), groups, None if ideal is None else float(ideal), "ideal", test)
+    by = str(detail.get("by") or "group")
+    named = f"{detail['metric']} by {by}" if detail.get("metric") else f"{title} by {by}"
+    return _forest(str(detail.get("title") or named), groups, None if ideal is None else float(ideal), "ideal", test)
 
 
 def of_slices(title: str, whole: Summary, slices: Sequence[Summary]) -> Forest | None:
@@ -132,7 +137,7 @@ def of_slices(title: str, whole: Summary, slices: Sequence[Summary]) -> Forest |
     if len(known) < 2:
         return None
     names = [(s.slice or "").partition("=")[2] or "(empty)" for s in known]
-    groups = [Group(name, s.value or 0.0, s.ci, s.n) for name, s in zip(names, known, strict=True)]
+    groups = [Group(name, s.value, s.ci, s.n) for name, s in zip(names, known, strict=True)]
     raw = _against_others(groups)
     if len(groups) == 2:  # one comparison: nothing to correct for
         groups = [replace(group, p=value) for group, value in zip(groups, raw, strict=True)]
@@ -146,12 +151,12 @@ def of_slices(title: str, whole: Summary, slices: Sequence[Summary]) -> Forest |
     return _forest(title, groups, whole.value, "all groups", test)
 
 
-def _group(entry: Json) -> Group | None:
-    value, ci, n, p = (entry.get(key) for key in ("value", "ci", "n", "p"))
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    bounds = (float(ci[0]), float(ci[1])) if ci and None not in ci else None
-    return Group(str(entry.get("label") or ""), float(value), bounds, None if n is None else int(n), p)
+def _group(entry: Mapping[str, Json]) -> Group:
+    value, ci, n = (entry.get(key) for key in ("value", "ci", "n"))
+    known = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    bounds = (float(ci[0]), float(ci[1])) if known is not None and ci and None not in ci else None
+    p = entry["p_holm"] if "p_holm" in entry else entry.get("p")
+    return Group(str(entry.get("label") or ""), known, bounds, None if n is None else int(n), p)
 
 
 def _corrected(groups: Sequence[Group], p: Sequence[float | None]) -> list[Group]:
@@ -165,7 +170,7 @@ def _against_others(groups: Sequence[Group]) -> list[float | None]:
     """
     sizes = [g.n or 0 if g.ci is not None else 0 for g in groups]
     errors = [_error(g) for g in groups]
-    weight, total = sum(sizes), math.fsum(n * g.value for n, g in zip(sizes, groups, strict=True))
+    weight, total = sum(sizes), math.fsum(n * (g.value or 0.0) for n, g in zip(sizes, groups, strict=True))
     spread = math.fsum((n * e) ** 2 for n, e in zip(sizes, errors, strict=True))
     out: list[float | None] = []
     for n, error, group in zip(sizes, errors, groups, strict=True):
@@ -175,7 +180,8 @@ def _against_others(groups: Sequence[Group]) -> list[float | None]:
             continue
         rest = math.sqrt(max(0.0, spread - (n * error) ** 2)) / others
         both = math.hypot(error, rest)
-        gap = abs(group.value - (total - n * group.value) / others)
+        value = group.value or 0.0
+        gap = abs(value - (total - n * value) / others)
         out.append(2 * (1 - normal_cdf(gap / both)) if both > 0 else None)
     return out
 
@@ -185,15 +191,16 @@ def _error(group: Group) -> float:
 
 
 def _forest(title: str, groups: Sequence[Group], line: float | None, line_name: str, test: str) -> Forest | None:
-    if not groups:
+    known = [g.value for g in groups if g.value is not None]
+    if not known:
         return None
     shown = list(groups)
     if len(shown) > MAX_GROUPS:
-        centre = line if line is not None else sum(g.value for g in groups) / len(groups)
-        order = sorted(range(len(groups)), key=lambda i: (-abs(groups[i].value - centre), i))
-        kept = sorted(order[:MAX_GROUPS])
+        centre = line if line is not None else sum(known) / len(known)
+        far = [-1.0 if g.value is None else abs(g.value - centre) for g in groups]
+        kept = sorted(sorted(range(len(groups)), key=lambda i: (-far[i], i))[:MAX_GROUPS])
         shown = [groups[i] for i in kept]
-    reach = [v for g in shown for v in (g.value, *(g.ci or ()))] + ([] if line is None else [line])
+    reach = [v for g in shown for v in (g.value, *(g.ci or ()), line) if v is not None]
     tested = any(g.p is not None for g in groups)
     return Forest(title, shown, len(groups), line, line_name, test if tested else "", axis(reach, _PAD, WIDTH - _PAD))
 
