@@ -9,22 +9,24 @@ Bias" (2019); `bias_score` is the final score of the Jigsaw competition of that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.stats.means import Array, Ints
+from evalkit.stats.means import Array
 
 Flags = npt.NDArray[np.bool_]
 
 #: The exponent of the generalised mean over subgroups: near the worst one.
 POWER = -5.0
+_BLOCK = 100_000  # rows x weightings at a time
 
 
 class Ranking:
-    """Scores in order, ties together, made once and weighted often. Higher scores should mean the positive class.
+    """Scores in order, made once and weighted often. Higher scores should mean the positive class.
 
     Raises ValueError for scores that are no numbers, and where ``scores`` and ``positive`` differ in length.
     """
@@ -32,40 +34,51 @@ class Ranking:
     def __init__(self, scores: Array, positive: Flags) -> None:
         if len(scores) != len(positive) or not np.isfinite(scores).all():
             raise ValueError("a ranking needs one finite score and one class a row")
-        order = np.argsort(scores, kind="stable")
-        self._parts: list[tuple[Ints, Ints]] = []
-        levels, codes = np.unique(scores, return_inverse=True)
-        self.thresholds: Array = levels
-        for chosen in (positive, ~positive):
-            rows = order[chosen[order]]
-            self._parts.append((rows, codes.reshape(-1)[rows]))
-
-    def masses(self, weights: Array) -> tuple[Array, Array]:
-        """Weight of the positive and of the negative rows at each distinct score, ascending, each (..., scores)."""
-        positive, negative = (self._summed(weights, rows, codes) for rows, codes in self._parts)
-        return positive, negative
-
-    def _summed(self, weights: Array, rows: Ints, codes: Ints) -> Array:
-        found = np.zeros((*weights.shape[:-1], len(self.thresholds)))
-        if len(rows):
-            starts = np.flatnonzero(np.diff(codes, prepend=-1))
-            found[..., codes[starts]] = np.add.reduceat(weights[..., rows], starts, axis=-1)
-        return found
+        order = np.argsort(-scores, kind="stable")
+        self._positive, self._negative = order[positive[order]], order[~positive[order]]
+        down, other = -scores[self._positive], -scores[self._negative]
+        # for each positive row, highest score first: how many score at least, or above, what it scores
+        self._hits = np.searchsorted(down, down, side="right")
+        self._false = np.searchsorted(other, down, side="right")
+        self._false_above = np.searchsorted(other, down, side="left")
+        self._tied = bool((self._false != self._false_above).any())
 
     def auc(self, weights: Array) -> Array:
         """Probability that a positive row scores above a negative one, ties counting half (Mann-Whitney)."""
-        positive, negative = self.masses(weights)
-        below = np.cumsum(negative, axis=-1) - negative / 2
-        wins = (positive * below).sum(axis=-1)
-        return _ratio(wins, positive.sum(axis=-1) * negative.sum(axis=-1))
+        return self._blockwise(weights, self._auc)
 
     def average_precision(self, weights: Array) -> Array:
         """Sum over thresholds of the gain in recall times precision there, without interpolation (as scikit-learn)."""
-        positive, negative = self.masses(weights)
-        hits = np.cumsum(positive[..., ::-1], axis=-1)
-        flagged = hits + np.cumsum(negative[..., ::-1], axis=-1)
+        return self._blockwise(weights, self._average_precision)
+
+    def _blockwise(self, weights: Array, of: Callable[[Array], Array]) -> Array:
+        """A few weightings at a time, so that their running sums stay in the processor's cache."""
+        rows = weights.reshape(math.prod(weights.shape[:-1]), weights.shape[-1])
+        step = max(1, _BLOCK // max(1, rows.shape[1]))
+        parts = [of(rows[at : at + step]) for at in range(0, len(rows), step)]
+        return (np.concatenate(parts) if parts else np.zeros(0)).reshape(weights.shape[:-1])
+
+    def _auc(self, weights: Array) -> Array:
+        own, others = weights[:, self._positive], _running(weights[:, self._negative])
+        beaten_by = others[:, self._false]
+        if self._tied:
+            beaten_by = (beaten_by + others[:, self._false_above]) / 2
+        whole = own.sum(axis=1) * others[:, -1]
+        return _ratio(whole - np.einsum("ij,ij->i", own, beaten_by), whole)
+
+    def _average_precision(self, weights: Array) -> Array:
+        own = weights[:, self._positive]
+        hits = _running(own)[:, self._hits]
+        flagged = hits + _running(weights[:, self._negative])[:, self._false]
         precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
-        return _ratio((positive[..., ::-1] * precision).sum(axis=-1), positive.sum(axis=-1))
+        return _ratio(np.einsum("ij,ij->i", own, precision), own.sum(axis=1))
+
+
+def _running(rows: Array) -> Array:
+    """Sums of the first 0, 1, ... columns, (r, n + 1)."""
+    found = np.zeros((rows.shape[0], rows.shape[1] + 1))
+    np.cumsum(rows, axis=1, out=found[:, 1:])
+    return found
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
@@ -130,10 +143,11 @@ class Sweep:
 
 def sweep(scores: Array, positive: Flags) -> Sweep:
     """The rates of every distinct score as the threshold."""
-    ranking = Ranking(scores, positive)
-    hits, false = (np.cumsum(part[::-1])[::-1] for part in ranking.masses(np.ones(len(scores))))
-    totals = np.stack([hits, false, positive.sum() - hits, (~positive).sum() - false], axis=-1)
-    return Sweep(ranking.thresholds, rates(totals))
+    thresholds = np.unique(scores)
+    sides = [np.sort(scores[positive]), np.sort(scores[~positive])]
+    hits, false = (len(side) - np.searchsorted(side, thresholds, side="left") for side in sides)
+    totals = np.stack([hits, false, len(sides[0]) - hits, len(sides[1]) - false], axis=-1).astype(float)
+    return Sweep(thresholds, rates(totals))
 
 
 #: Which rows each AUC of `subgroup_aucs` ranks, in words.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
-from evalkit.stats.groups import fisher_p, holm
+from evalkit.stats.groups import clustered_difference_p, fisher_p, holm
 from evalkit.stats.ranking import (
     Ranking,
     SubgroupRankings,
@@ -163,3 +163,25 @@ def test_holms_correction_keeps_the_order() -> None:
     found = holm([0.6, None, 0.9])
     assert found[1] is None and found[0] == found[2] == 1.0
     assert holm([]) == []
+
+
+def test_a_difference_in_clusters_is_welchs_where_each_row_is_its_own() -> None:
+    rng = np.random.default_rng(0)
+    values, member = rng.normal(size=400), np.arange(400) < 150
+    values[member] += 0.2
+    plain = clustered_difference_p(values, member, np.arange(400))
+    assert plain == pytest.approx(scipy_stats.ttest_ind(values[member], values[~member], equal_var=False).pvalue, rel=0.05)
+    copied = np.repeat(values, 5)
+    p = clustered_difference_p(copied, np.repeat(member, 5), np.repeat(np.arange(400), 5))
+    assert p == pytest.approx(plain, rel=1e-6)
+
+
+def test_matched_groups_are_compared_within_their_clusters() -> None:
+    rng = np.random.default_rng(1)
+    level = np.repeat(rng.normal(size=40) * 5, 2)
+    member = np.tile([True, False], 40)
+    values = level + 0.3 * member + rng.normal(size=80) * 0.3
+    matched = clustered_difference_p(values, member, np.arange(80) // 2)
+    assert matched == pytest.approx(scipy_stats.ttest_rel(values[member], values[~member]).pvalue, rel=1e-6)
+    assert clustered_difference_p(values, np.ones(80, dtype=bool), np.arange(80)) is None
+    assert clustered_difference_p(np.ones(4), np.arange(4) < 2, np.arange(4)) is None
