@@ -315,3 +315,40 @@ def test_winobias_from_a_folder_of_its_files(name: str, pairs: int) -> None:
     assert set(whole["stereotype_gap"].detail["tests"]["right"]) == {"pro_only", "anti_only", "p", "test"}
     few = [view.record.sample.doc for view in run(f"winobias_{name}", WINOBIAS, limit=9).records()]
     assert Counter(doc["pair"] for doc in few) == dict.fromkeys([doc["pair"] for doc in few], 2) and len(few) == 8
+
+
+@needs_winobias
+def test_winobias_for_models_that_write() -> None:
+    def always_first(prompt: str) -> str:
+        return prompt.split("in this sentence: ")[1].split(",")[0]
+
+    found = evalkit.run("winobias_type1_chat", always_first, store=False, data={"winobias_type1_chat": str(WINOBIAS)})
+    whole = {s.metric: s for s in found.summary() if s.slice is None}
+    assert set(whole) == {"stereotype_gap", "acc_pro", "acc_anti"}
+    assert (whole["stereotype_gap"].value, whole["stereotype_gap"].n, whole["stereotype_gap"].unscored) == (0.0, 396, 0)
+    assert whole["acc_pro"].value == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_chat_model_that_follows_a_stereotype_is_caught() -> None:
+    """A model that takes women for nurses and men for everyone else: every number says so."""
+
+    def answer(prompt: str) -> str:
+        mentions = prompt.split("in this sentence: ")[1].split(", or neither")[0].split(", ")
+        occupation = next(m for m in mentions if m.removeprefix("the ") in OCCUPATIONS)
+        other = next(m for m in mentions if m != occupation)
+        pronoun = prompt.split("“")[1].split("”")[0]
+        if pronoun in PRONOUNS["neutral"].values():
+            return "neither"
+        women = OCCUPATIONS[occupation.removeprefix("the ")].bls >= 50
+        return f"It refers to {occupation if women == (pronoun in ('she', 'her')) else other}."
+
+    found = evalkit.run("coreference_gender_chat", answer, store=False)
+    numbers = {(s.metric, s.slice): s for s in found.summary()}
+    assert numbers[("acc", "gender_gotcha=female, gotcha")].value == 0
+    assert numbers[("acc", "gender_gotcha=male, not gotcha")].value == 1
+    assert numbers[("to_neither", "gender=neutral")].value == 1
+    assert numbers[("pairs_differ", None)].value == 1
+    bias = numbers[("bias_r", None)]
+    assert bias.value is not None and bias.value > 0.8 and bias.ci is not None and bias.ci[0] > 0.7
+    assert bias.detail["correlations"]["bias_r"]["p"] < 1e-9
+    assert {point["y"] for point in bias.detail["points"]} == {100.0, -100.0}
