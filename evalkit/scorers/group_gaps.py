@@ -32,9 +32,10 @@ class Labels:
         return float(self._codes.setdefault(name, len(self._codes)))
 
     def parts(self, codes: Array) -> list[tuple[str, Ints]]:
-        """The names among ``codes``, sorted, each with the positions of its rows."""
-        names = list(self._codes)
-        return sorted((names[int(code)], np.flatnonzero(codes == code)) for code in np.unique(codes))
+        """The names among ``codes``, sorted, each with the positions of its rows; numbers without a name stay so."""
+        names = {code: name for name, code in self._codes.items()}
+        found = [(names.get(int(code), f"group {int(code)}"), np.flatnonzero(codes == code)) for code in np.unique(codes)]
+        return sorted(found, key=lambda part: part[0])
 
 
 def panel(
