@@ -35,6 +35,7 @@ TRANSFORMS = Registry(
         "stereoset_intersentence": "evalkit.tasks.stereotypes:stereoset_intersentence",
         "stereoset_intrasentence": "evalkit.tasks.stereotypes:stereoset_intrasentence",
         "bbq": "evalkit.tasks.stereotypes:bbq",
+        "openai_moderation": "evalkit.tasks.moderation_labels:openai_moderation",
     },
     TaskError,
 )
