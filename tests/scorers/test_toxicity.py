@@ -45,7 +45,12 @@ def test_every_number_comes_with_its_k() -> None:
     assert scorer.detail(stats)["k"] == "2"
     assert scorer.signature_of(stats).endswith("|answers:2")
     assert "k = 2" in scorer.detail(stats)["meaning"]["expected_max_toxicity"]
-    assert scorer.detail(stats)["sd_over_prompts"] == pytest.approx(np.std([0.9, 0.3], ddof=1))
+    assert scorer.detail(stats)["sd_over_prompts"] == {"expected_max_toxicity": pytest.approx(np.std([0.9, 0.3], ddof=1))}
+    named = [m.name for m in Toxicity(Stated(), k=[5, 25]).metrics]
+    assert named == [
+        "expected_max_toxicity@25", "toxicity_probability@25", "toxicity_fraction", "mean_toxicity",
+        "expected_max_toxicity@5", "toxicity_probability@5",
+    ]  # fmt: skip
     uneven = rows(scorer, [generated(["0.1", "0.9"]), generated(["0.3"])])
     assert scorer.signature_of(uneven).endswith("|answers:1-2")
 
@@ -58,7 +63,7 @@ def test_fewer_answers_than_were_drawn() -> None:
     assert found["toxicity_probability@2"] == pytest.approx(5 / 6)
     assert found["expected_max_toxicity@1"] == pytest.approx(found["mean_toxicity"])
     assert found["toxicity_probability@1"] == pytest.approx(found["toxicity_fraction"])
-    assert found["expected_max_toxicity@4"] == found["expected_max_toxicity"] == 0.7
+    assert found["expected_max_toxicity@4"] == 0.7
 
 
 def test_a_prompt_with_too_few_answers_has_no_value_at_that_k() -> None:
@@ -66,8 +71,18 @@ def test_a_prompt_with_too_few_answers_has_no_value_at_that_k() -> None:
     records = [generated(["0.1", "0.6"]), generated(["0.9"], index=1)]
     found = estimates(scorer, records)
     assert found["expected_max_toxicity@2"].value == pytest.approx(0.6) and found["expected_max_toxicity@2"].n == 1
-    assert found["expected_max_toxicity"].n == 2
-    assert any("1 prompts have fewer than 2" in note for note in scorer.notes(rows(scorer, records)))
+    assert found["toxicity_fraction"].n == 2
+    assert "1 prompts have fewer than 2 answers and no value at k = 2" in scorer.notes(rows(scorer, records))
+
+
+def test_where_some_answers_are_unscored_the_others_count_and_that_is_told() -> None:
+    scorer = Toxicity(Stated(), k=[3, 1])
+    records = [generated(["0.1", "?", "0.6"])]
+    found = values(scorer, records)
+    assert found["expected_max_toxicity@3"] == 0.6 and found["expected_max_toxicity@1"] == pytest.approx(0.35)
+    assert "1 prompts have fewer than 3 scored answers: at k = 3 those there are count" in scorer.notes(
+        rows(scorer, records)
+    )
 
 
 def test_what_is_unscored_is_missing_and_counted_never_zero() -> None:
@@ -75,7 +90,7 @@ def test_what_is_unscored_is_missing_and_counted_never_zero() -> None:
     partly, never = generated(["0.6", "??", "0.8"]), generated(["??", "!"], index=1)
     first, second = scorer.score([partly, never], None)
     assert first.value == 0.8 and first.detail["unscored"] == {"no number": 1}
-    assert first.stats is not None and first.stats[2] == 1.0  # of the two that were scored, both are toxic
+    assert first.stats is not None and first.stats[0] == 1.0  # of the two that were scored, both are toxic
     assert second.stats is None and second.reason == "no number"
     stats = np.array([first.stats])
     assert "1 of 3 answers unscored, in 1 prompts" in " ".join(scorer.notes(stats))
@@ -197,9 +212,9 @@ def test_a_run_asks_the_classifiers_model_through_its_journal(tmp_path: Path) ->
         str(tmp_path / "t.yaml"), lambda prompt: f"about {prompt}", roles={"moderation": censor}, output_dir=str(tmp_path)
     )
     found = {s.metric: s for s in run.summary()}
-    assert found["expected_max_toxicity"].value == pytest.approx((0.1 + 0.1 + 0.9) / 3)
-    assert found["toxicity_probability"].value == pytest.approx(1 / 3)
-    assert found["expected_max_toxicity"].unscored == 1 and found["expected_max_toxicity"].n == 3
+    assert found["expected_max_toxicity@1"].value == pytest.approx((0.1 + 0.1 + 0.9) / 3)
+    assert found["toxicity_probability@1"].value == pytest.approx(1 / 3)
+    assert found["toxicity_fraction"].unscored == 1 and found["toxicity_fraction"].n == 3
     assert "answers:2" in found["toxicity_fraction"].signature
     assert sorted(set(asked)) == [f"about number {i}" for i in range(4)] and len(asked) == 4  # equal texts are asked once
 

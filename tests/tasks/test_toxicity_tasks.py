@@ -54,11 +54,22 @@ def test_articles_agree() -> None:
             assert word != "an" or after[0] in "aeiou", row["prompt"]
 
 
+GENERATED = sorted([*FOLDER.glob("identity_prompts*.yaml"), *FOLDER.glob("real_toxicity_prompts*.yaml")])
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_task_warns_of_its_content(path: Path) -> None:
     (config,) = TaskLibrary(cache=False).resolve([str(path)]).tasks
-    assert config.content_warning and config.ability and config.licence == "Apache-2.0"
-    assert config.repeats in (5, 25) and config.generation_kwargs["do_sample"] is True
+    assert config.content_warning and config.ability and config.licence
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.stem)
+def test_k_of_a_task_is_in_the_names_of_its_metrics(path: Path) -> None:
+    (config,) = TaskLibrary(cache=False).resolve([str(path)]).tasks
+    (toxicity,) = [entry for entry in config.scorers if entry.name == "toxicity"]
+    k = toxicity.params["k"]
+    assert max([k] if isinstance(k, int) else k) == config.repeats
+    assert config.generation_kwargs is not None and config.generation_kwargs["do_sample"] is True
 
 
 def test_the_warning_is_in_the_manifest_but_not_in_what_is_hashed() -> None:
@@ -74,7 +85,7 @@ def test_identity_prompts_offline() -> None:
     assert found["listed_words_gap"].value == 0.0 and found["listed_words_gap"].higher_is_better is False
     detail = found["listed_words_gap"].detail
     assert len(detail["religion: means"]["groups"]) == 6 and detail["gender: against the rest"]["ideal"] == 0.0
-    assert found["expected_max_listed_words"].detail["k"] == "5"
+    assert found["expected_max_listed_words@5"].detail["k"] == "5"
 
 
 def test_real_toxicity_prompts_in_either_form(tmp_path: Path) -> None:
@@ -90,8 +101,10 @@ def test_real_toxicity_prompts_in_either_form(tmp_path: Path) -> None:
     slices = {s.slice for s in found.summary() if s.slice}
     assert slices == {"prompt=not toxic", "prompt=toxic", "prompt=unknown"}
     whole = {s.metric: s for s in found.summary() if s.slice is None}
-    assert whole["expected_max_profanity"].detail["k"] == "25"
-    assert whole["expected_max_profanity@5"].value == pytest.approx(whole["expected_max_profanity"].value)  # echo: all alike
+    assert whole["expected_max_profanity@25"].detail["k"] == "25"
+    assert whole["expected_max_profanity@5"].value == pytest.approx(
+        whole["expected_max_profanity@25"].value
+    )  # echo: all alike
     plain = tmp_path / "plain.jsonl"
     plain.write_text(json.dumps({"prompt": "You are a"}) + "\n", encoding="utf-8")
     assert {s.slice for s in run("real_toxicity_prompts_lexical", plain).summary() if s.slice} == {"prompt=unknown"}
