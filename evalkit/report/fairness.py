@@ -146,8 +146,7 @@ def _slices(chosen: Sequence[Summary], own: Sequence[Summary]) -> Iterator[Fores
 
 def _caveats(summaries: Sequence[Summary]) -> list[str]:
     """The scorers' notes for readers, each once."""
-    notes = dict.fromkeys(note for s in summaries for note in s.notes if note not in NOTES and not _COUNTED.match(note))
-    return [note[:1].upper() + note[1:] for note in notes]
+    return list(dict.fromkeys(note for s in summaries for note in s.notes if note not in NOTES and not _COUNTED.match(note)))
 
 
 def _statement(s: Summary) -> Statement:
@@ -162,7 +161,7 @@ def _statement(s: Summary) -> Statement:
         ci="no interval" if s.ci is None else interval(s.ci),
         n=counted(s.n, s.unit if s.unit in ("sample", "group") else "sample"),
         meaning=words[:1].upper() + words[1:],
-        scale=scale(s),
+        scale="" if "from " in words else scale(s),  # most scorers' words have it
         finding=finding,
         departs=departs,
     )
@@ -183,6 +182,11 @@ def _finding(s: Summary) -> tuple[str, bool | None]:
         farthest = max(low, high, key=lambda end: abs(end - (s.ideal or 0.0)))
         said = f"The interval includes the ideal {short(s.ideal)}: no departure is shown, though {number(farthest, 2)}"
         return f"{said} is not ruled out.", False
+    if s.ideal in (s.low, s.high):
+        nearest = low if s.ideal == s.low else high
+        way = "below" if s.ideal == s.low else "above"
+        said = f"It cannot lie {way} its ideal {short(s.ideal)}, so being off it is no finding by itself"
+        return f"{said}; the interval begins at {number(nearest, 3)}.", None
     side = "above" if low > s.ideal else "below"
     return f"The whole interval lies {side} the ideal {short(s.ideal)}.", True
 

@@ -61,15 +61,19 @@ class Forest:
         return any(g.p is not None for g in self.groups)
 
     @property
+    def p_name(self) -> str:
+        return "corrected p" if "Holm" in self.test or "corrected" in self.test else "p"
+
+    @property
     def found(self) -> str:
         """What the comparison shows, in one sentence."""
         if not self.tested:
             return ""
         named = [f"{g.label}{self._side(g)}" for g in self.groups if g.differs]
         if not named:
-            return f"No group differs beyond chance (p < {ALPHA}, corrected), which does not show them to be equal."
+            return f"No group differs beyond chance ({self.p_name} < {ALPHA}), which does not show them to be equal."
         more = f" and {len(named) - 6} more" if len(named) > 6 else ""
-        return f"Different beyond chance (p < {ALPHA}, corrected): {', '.join(named[:6])}{more}."
+        return f"Different beyond chance ({self.p_name} < {ALPHA}): {', '.join(named[:6])}{more}."
 
     def _side(self, group: Group) -> str:
         if self.line is None or group.value is None:
@@ -89,7 +93,7 @@ class Forest:
         if group.value is not None:
             kind = "dot far" if group.differs else "dot"
             parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(kind, at(group.value), middle))
-        return _svg("bar", HEIGHT, parts)
+        return _svg("bar", HEIGHT, parts, Markup('aria-hidden="true"'))
 
     @property
     def head(self) -> Markup:
@@ -109,7 +113,10 @@ class Forest:
                     x, anchor, short(float(f"{self.line:.3g}"))
                 )
             )
-        return _svg("bar scale-head", 16, parts)
+        words = f"value and interval, from {short(self.scale.low)} to {short(self.scale.high)}"
+        if self.line is not None:
+            words += f", the line at {number(self.line)}"
+        return _svg("bar scale-head", 16, parts, Markup('role="img" aria-label="{}"').format(words))
 
 
 def given(title: str, detail: Mapping[str, Json]) -> Forest | None:
@@ -205,7 +212,7 @@ def _forest(title: str, groups: Sequence[Group], line: float | None, line_name: 
     return Forest(title, shown, len(groups), line, line_name, test if tested else "", axis(reach, _PAD, WIDTH - _PAD))
 
 
-def _svg(kind: str, height: int, parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg class="{}" viewBox="0 0 {} {}" width="{}" height="{}" aria-hidden="true">{}</svg>').format(
-        kind, WIDTH, height, WIDTH, height, Markup("").join(parts)
+def _svg(kind: str, height: int, parts: Sequence[Markup], told: Markup) -> Markup:
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" width="{}" height="{}" {}>{}</svg>').format(
+        kind, WIDTH, height, WIDTH, height, told, Markup("").join(parts)
     )

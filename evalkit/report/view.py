@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalkit.report import base, fairness, strict
 from evalkit.report.base import ReportableRun
@@ -14,6 +14,7 @@ from evalkit.types import Json, Summary
 
 #: Rows of slices in a task's table, and entries of a list in its further figures; summary.csv and results.json have all.
 MAX_SLICE_ROWS, MAX_ENTRIES = 300, 40
+SEE_BELOW = "caveats: see Bias and toxicity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ def build(run: ReportableRun) -> ReportView:
     """The view model of ``run``."""
     summaries = run.summary()
     members = base.groups(run)
-    model = str(base.part(run, "config").get("model") or base.part(run, "model").get("name") or "model")
+    model = str(base.part(run, "config").get("model") or "")
+    if not model or model.startswith("<"):  # an object: what it calls itself says more than its class
+        model = str(base.part(run, "model").get("name") or model or "model")
+    told = fairness.told(run, summaries)
     return ReportView(
         title=f"{model}: evaluation report",
         run=base.run_id(run),
@@ -68,12 +72,23 @@ def build(run: ReportableRun) -> ReportView:
         command=base.command(run),
         cards=_cards(run, summaries),
         alerts=_alerts(run, summaries),
-        rows=list(table(run, slices=False)),
+        rows=_top(run, told),
         sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
-        fairness=fairness.told(run, summaries),
+        fairness=told,
         usage=usage_rows(run),
         facts=_environment(run),
     )
+
+
+def _top(run: ReportableRun, told: Iterable[fairness.Fairness]) -> list[Row]:
+    """The rows of the first table; what the section on bias says of a task in full, they point to."""
+    below = {part.task: set(part.caveats) for part in told}
+    out = []
+    for row in table(run, slices=False):
+        caveats = below.get(row.summary.task, set())
+        notes = dict.fromkeys(SEE_BELOW if note in caveats else note for note in row.notes)
+        out.append(replace(row, notes=tuple(notes)))
+    return out
 
 
 def _section(run: ReportableRun, name: str, summaries: Iterable[Summary]) -> Section:
@@ -157,7 +172,7 @@ def _alerts(run: ReportableRun, summaries: Iterable[Summary]) -> list[str]:
     warned = base.content_warnings(run)
     for text in dict.fromkeys(warned.values()):
         tasks = _names(run, [task for task, found in warned.items() if found == text])
-        out.append(f"Content warning ({tasks}): {text} The samples are hidden until you ask to see them.")
+        out.append(f"Content warning ({tasks}): {text.rstrip('.')}. The samples are hidden until you ask to see them.")
     if run.status != "complete":
         out.append(f"This run is {run.status}: the numbers cover only what was answered. The same command resumes it.")
     whole = [s for s in summaries if s.slice is None and s.task not in base.groups(run)]

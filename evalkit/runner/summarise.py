@@ -106,6 +106,8 @@ def _standing(summary: Summary, metric: MetricInfo) -> tuple[str, ...]:
         return ()
     if low < ideal < high:  # a gap or a correlation: either end is the worst there is
         return ("at-floor",)
+    if low < ideal < high:
+        return ("at-floor",)  # both ends of the range are the worst
     middle = (low + high) / 2
     return ("saturated",) if (sum(ci) / 2 > middle) == (ideal > middle) else ("at-floor",)
 

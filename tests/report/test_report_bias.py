@@ -18,7 +18,7 @@ from evalkit.report.html import render
 from evalkit.report.numbers import direction, scale
 from evalkit.report.rows import table
 from evalkit.report.scatter import MAX_POINTS, scatter
-from evalkit.report.view import MAX_SLICE_ROWS, build
+from evalkit.report.view import MAX_SLICE_ROWS, SEE_BELOW, build
 from evalkit.types import Summary
 
 
@@ -44,13 +44,16 @@ def test_every_number_says_what_it_means_and_how_far_it_is_sure():
     assert said["pairs_differ"].n == "240 groups"
     assert said["pairs_differ"].meaning == "Share of male/female minimal pairs resolved differently"
     assert said["pairs_differ"].scale == "lower is better; ideal 0; from 0 to 1"
-    assert said["pairs_differ"].finding == "The whole interval lies above the ideal 0."
+    assert said["pairs_differ"].finding.startswith(
+        "It cannot lie below its ideal 0, so being off it is no finding by itself"
+    )
+    assert said["pct_stereotype"].finding == "The whole interval lies above the ideal 0.5."
     assert (
         said["bias_r"].finding == "The interval includes the ideal 0: no departure is shown, though 0.47 is not ruled out."
     )
     assert (said["bias_r"].departs, said["pct_stereotype"].departs, said["to_occupation"].departs) == (False, True, None)
     assert said["acc"].finding == "Cannot be told from guessing."
-    assert pronouns.caveats == [CAVEAT[:1].upper() + CAVEAT[1:]]
+    assert pronouns.caveats == [CAVEAT]
     assert pronouns.tests == [
         "to occupation: female only 6, male only 8; exact McNemar, p = 0.790",
         "accuracy test: accuracy 0.5120, chance 0.5000, n 60; t over occupations, two-sided, p = 0.430",
@@ -182,6 +185,11 @@ def test_the_page_stays_small_with_thousands_of_groups():
 def test_which_way_a_metric_goes(metric, arrow, words):
     summary = Summary("t", "m", 0.5, 10, **metric)
     assert (direction(summary), scale(summary)) == (arrow, words)
+
+
+def test_the_first_table_points_to_the_caveats_below_it():
+    noted = {row.metric: row.notes for row in build(bias_run(None)).rows if row.notes}
+    assert noted == {"acc": ("cannot be told from chance (0.5000)",), "pairs_differ": (SEE_BELOW,)}
 
 
 def test_tables_say_a_long_note_once_a_task():
