@@ -61,7 +61,7 @@
   function veil(row, sample) {
     const box = make("div", "veil"), note = make("div", "veil-note"), button = make("button", "", "Show this sample");
     button.type = "button";
-    note.append(make("p", "", warningOf(row)), button);
+    note.append(make("p", "", "Content warning: " + warningOf(row)), button);
     note.setAttribute("role", "note");
     box.append(veiled(JSON.stringify([sample.answer, sample.target, sample.prompt])), note);
     box.addEventListener("click", () => {
@@ -76,7 +76,7 @@
   function veilBar() {
     const texts = [...new Set(Object.values(index.warnings))];
     $("veil-bar").hidden = !texts.length;
-    $("veil-texts").replaceChildren(...texts.map((text) => make("p", "", "Content warning. " + text)));
+    $("veil-texts").replaceChildren(...texts.map((text) => make("p", "", "Content warning: " + text)));
     $("veil-all").addEventListener("click", () => {
       allRevealed = !allRevealed;
       revealed.clear();
