@@ -82,7 +82,7 @@ class CoreferenceChoice(_Coreference):
 class CoreferencePairs(_Coreference):
     """Share of male/female minimal pairs resolved differently, with McNemar's exact test of which gender gains.
 
-    The detail also compares both with the neutral pronoun, where the group has one, by tests corrected for their number.
+    The tests also compare both with the neutral pronoun, where the group has one, and are corrected for their number.
 
     Args:
         group: the column that says which sentences differ in the pronoun only.
@@ -124,12 +124,10 @@ class CoreferencePairs(_Coreference):
         return [Score(row, differ, detail={"female": female.mention, "male": male.mention})]
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
-        tests: dict[str, Json] = {}
-        for name, column in (("to_occupation", 1), ("right", 2)):
-            more, fewer = int((stats[:, column] > 0).sum()), int((stats[:, column] < 0).sum())
-            tests[name] = {"female_only": more, "male_only": fewer, "p": mcnemar_p(more, fewer), "test": "exact McNemar"}
+        more, fewer = int((stats[:, 2] > 0).sum()), int((stats[:, 2] < 0).sum())
+        right = {"female_only": more, "male_only": fewer, "p": mcnemar_p(more, fewer), "test": "exact McNemar"}
         shares = dict(zip((FEMALE, MALE, NEUTRAL), stats[:, 3:].T, strict=True))
-        return {"tests": tests, "genders": compared(shares), "meaning": meanings(self.metrics)}
+        return {"tests": {**compared(shares), "right": right}, "meaning": meanings(self.metrics)}
 
     def notes(self, stats: Array) -> Sequence[str]:
         return (CAVEAT,)

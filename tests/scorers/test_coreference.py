@@ -146,7 +146,7 @@ def test_a_pair_differs_if_the_genders_are_resolved_differently_whatever_the_neu
     assert found[:, :3].tolist() == [[0, 0, 0], [1, 1, 1], [1, -1, 1], [1, -1, 1]]
     scorer = CoreferencePairs()
     detail = scorer.detail(found)["tests"]
-    assert detail["to_occupation"] == {"female_only": 1, "male_only": 2, "p": 1.0, "test": "exact McNemar"}
+    assert detail["to_occupation_female_male"].items() >= {"female_only": 1, "male_only": 2, "n": 4}.items()
     assert detail["right"]["p"] == pytest.approx(0.25)
     assert scorer.notes(found) == (CAVEAT,)
 
@@ -155,17 +155,15 @@ def test_every_two_genders_are_compared_with_a_correction_for_three_tests() -> N
     female_only = [asked(-1, 0, "male"), asked(1, 0, "female"), asked(-1, 0, "neutral")]
     none = [asked(-1, 0, "male"), asked(-1, 0, "female")]
     found = pair_scores(*[female_only] * 8, none)
-    genders = CoreferencePairs().detail(found)["genders"]
-    assert {g: (round(s["to_occupation"], 3), s["n"]) for g, s in genders["shares"].items()} == {
-        "female": (0.889, 9), "male": (0.0, 9), "neutral": (0.0, 8),
-    }  # fmt: skip
-    by_pair = {tuple(row["genders"]): row for row in genders["comparisons"]}
+    tests = CoreferencePairs().detail(found)["tests"]
     p = scipy_stats.binomtest(8, 8).pvalue
-    assert by_pair[("female", "male")]["p"] == pytest.approx(p)
-    assert by_pair[("female", "male")]["p_holm"] == by_pair[("female", "neutral")]["p_holm"] == pytest.approx(3 * p)
-    assert (by_pair[("male", "neutral")]["n"], by_pair[("male", "neutral")]["p_holm"]) == (8, 1.0)
-    two = CoreferencePairs().detail(pair_scores(none))["genders"]
-    assert [row["genders"] for row in two["comparisons"]] == [["female", "male"]]
+    first = tests["to_occupation_female_male"]
+    assert (first["female_only"], first["male_only"], first["n"]) == (8, 0, 9)
+    assert (first["p_uncorrected"], first["p"]) == pytest.approx((p, 3 * p))
+    assert tests["to_occupation_female_neutral"]["p"] == pytest.approx(3 * p)
+    assert (tests["to_occupation_male_neutral"]["n"], tests["to_occupation_male_neutral"]["p"]) == (8, 1.0)
+    two = CoreferencePairs().detail(pair_scores(none))["tests"]
+    assert set(two) == {"to_occupation_female_male", "right"}
 
 
 def test_the_published_rule_systems_shares() -> None:
@@ -231,7 +229,6 @@ def test_the_bias_score_and_the_margin_of_an_occupation() -> None:
     ]
     assert detail["margin"]["points"][0]["y"] == -3.0
     assert set(detail["meaning"]) == {metric.name for metric in scorer.metrics}
-    assert all("ideal" in text for text in detail["meaning"].values())
 
 
 def test_what_texts_say_against_what_statistics_say() -> None:
