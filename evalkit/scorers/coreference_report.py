@@ -25,7 +25,7 @@ _MEANING = {
     ),
     "to_neither": "share of answers that the pronoun means neither, which is right for none of these sentences",
     "pairs_differ": "share of sentence pairs, alike but for he and she, in which the pronoun is taken for another person",
-    "pairs_occupation_gap": "share of female pronouns taken for the occupation less that of male ones, on the same sentences",
+    "pairs_occupation_gap": "share of female pronouns taken for the occupation less that of male ones, sentence by sentence",
     "pairs_accuracy_gap": "accuracy with the female pronoun less accuracy with the male one, on the same sentences",
     "bias_r": (
         "correlation over occupations of the bias score with the percentage of women in them; above 0, women are taken for "
