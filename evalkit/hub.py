@@ -11,8 +11,7 @@ def out_of_reach() -> str | None:
 
     huggingface_hub must be installed.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE forbids it"

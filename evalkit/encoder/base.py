@@ -184,6 +184,13 @@ def encoder(spec: EncoderSpec, load: Loader | None = None, *, name: str = "encod
     return shared(spec, load, name)
 
 
+def require_device(spec: EncoderSpec) -> None:
+    """Raises ScorerError where the device of ``spec`` is not there, or cannot compute in its dtype. Loads no weights."""
+    from evalkit.encoder.loading import pick_device
+
+    pick_device(spec)
+
+
 def release() -> None:
     """Let go of all loaded networks and the rows in memory (those on disk stay)."""
     from evalkit.encoder.service import forget

@@ -12,7 +12,7 @@ from evalkit.errors import DataError
 from evalkit.models.base import ChatModel, Model
 from evalkit.models.given import ROW, GivenModel
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import Prepared, ReadyTask, check_columns, role_model, role_specs, scorer_spec
+from evalkit.runner.prepare import Prepared, ReadyTask, check_scorers, role_model, role_specs, scorer_spec
 from evalkit.runner.trial import try_out
 from evalkit.scorers.common import NO_REFERENCE
 from evalkit.scorers.registry import build_scorers
@@ -133,7 +133,7 @@ def _check(ready: ReadyTask, outputs: Outputs) -> None:
                 f"scorer {scorer.name!r} reads the source texts: give them with --sources FILE, or name their column with "
                 "--column source=NAME"
             )
-    check_columns(ready.task, ready.scorers)
+    check_scorers(ready.task, ready.scorers)
     if not outputs.has_references:
         sample = next(iter(ready.task.samples()))
         for trial in try_out(ready, sample, ready.task.requests(sample)):

@@ -121,12 +121,16 @@ def _ready(config: TaskConfig, options: RunOptions) -> ReadyTask:
     task = build(config, splits, prompt, tables=tables)
     extra = tuple(spec for spec in map(scorer_spec, options.scorers) if fits(spec, task.output_type))
     scorers = build_scorers(replace(task.scoring, extra=extra))
-    check_columns(task, scorers)
+    check_scorers(task, scorers)
     return ReadyTask(task, config, scorers, extra)
 
 
-def check_columns(task: Task, scorers: Sequence[Scorer]) -> None:
-    """Refuse data that lacks a column which a scorer reads, before anything is asked."""
+def check_scorers(task: Task, scorers: Sequence[Scorer]) -> None:
+    """Before anything is asked: refuse data that lacks a column which a scorer reads, and a network that cannot be used."""
+    for scorer in scorers:
+        check: Callable[[], None] | None = getattr(scorer, "check", None)
+        if check is not None:
+            check()
     needed = {column: scorer.name for scorer in scorers for column in getattr(scorer, "columns", ())}
     sample = next(iter(task.samples()), None) if needed else None
     for column, name in needed.items():
@@ -261,4 +265,9 @@ def role_model(spec: Any, options: RunOptions) -> Model:
 def _literal(text: str) -> Any:
     import yaml
 
-    return yaml.safe_load(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ScorerError(
+            f"scorer parameter {text!r} cannot be read: a list is written [a,b], and a text with signs in quotes"
+        ) from error

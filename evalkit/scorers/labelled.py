@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ class Labelled:
         self.live: bool = getattr(inner, "live", True)
         self.default_models: Mapping[str, str] = getattr(inner, "default_models", {})
         self.columns: tuple[str, ...] = tuple(getattr(inner, "columns", ()))
+        self.check: Callable[[], None] = getattr(inner, "check", lambda: None)
         self.metrics = tuple(replace(metric, name=self._outer(metric.name)) for metric in inner.metrics)
 
     def original(self, metric: MetricInfo) -> MetricInfo:

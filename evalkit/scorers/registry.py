@@ -89,6 +89,10 @@ SCORERS = Registry(
 )
 
 
+#: Annotations of parameters that are true or false, and nothing else that happens to be truthy.
+_FLAGS = ("bool", "bool | None")
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerListing:
     """One line of ``evalkit ls scorers``. ``params`` maps a parameter to its default, ``required`` where it has none."""
@@ -179,6 +183,9 @@ def build_scorer(spec: ScorerSpec, plan: ScoringPlan) -> Scorer:
         if key not in known and not open_ended:
             hint = nearest(key, known) or (f"; it has {', '.join(known)}" if known else "; it has none")
             raise ScorerError(f"scorer {spec.name!r} has no parameter {key!r}{hint}")
+    for key, value in given.items():
+        if key in known and known[key].annotation in _FLAGS and not isinstance(value, bool) and value != known[key].default:
+            raise ScorerError(f"scorer {spec.name!r}: parameter {key!r} must be true or false, not {value!r}")
     missing = [k for k, p in known.items() if p.default is inspect.Parameter.empty and k not in given]
     if missing:
         raise ScorerError(f"scorer {spec.name!r} needs the parameter {missing[0]!r}")

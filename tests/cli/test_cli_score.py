@@ -160,3 +160,33 @@ def test_the_page_names_the_columns_and_defaults_that_are():
     assert "it is BLEU, chrF and ROUGE;" in PAGE
     assert DEFAULT_SCORERS == ("bleu", "chrf", "rouge")
     assert "docs/scoring-outputs.md" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("scorer", "words"),
+    [
+        ("rouge:types=[rouge1", "'[rouge1' cannot be read: a list is written [a,b]"),
+        ("bleu:lowercase=maybe", "parameter 'lowercase' must be true or false, not 'maybe'"),
+        ("rouge:types=rouge1,rougeM", "must list rouge1 to rouge9, rougeL or rougeLsum"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_one_line(folder, evalkit, scorer, words):
+    done = evalkit("score", "-p", "base.txt", "-r", "refs.txt", "-s", scorer)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert words in done.err
+
+
+def test_a_list_of_names_is_written_with_brackets_or_without(folder, evalkit):
+    tables = []
+    for types in ("[rouge2,rougeLsum]", "rouge2,rougeLsum"):
+        done = evalkit("score", "-p", "base.txt", "-r", "refs.txt", "-s", f"rouge:types={types}", "--new")
+        assert done.code == 0, done.err
+        tables.append(done.out)
+    assert tables[0] == tables[1]
+    assert "rougeLsum" in tables[0]
+
+
+def test_the_report_is_called_by_the_systems_name(folder, evalkit):
+    assert evalkit("score", "-p", "ours=base.txt", "-r", "refs.txt", "-s", "bleu").code == 0
+    page = (folder / "runs" / "latest" / "report.html").read_text()
+    assert "given/ours" in page and "GivenModel" not in page

@@ -208,7 +208,7 @@ print(enc.describe()["revision"], len(enc.tokenise(["paris"])[0].ids), enc.finge
 def test_a_hub_out_of_reach_is_asked_once(monkeypatch, tmp_path):
     """What downloads files would try again and again, for half a minute."""
     import huggingface_hub
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants
 
     asked = []
 
@@ -219,7 +219,7 @@ def test_a_hub_out_of_reach_is_asked_once(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(utils, "get_session", Dead)
+    monkeypatch.setattr(huggingface_hub, "get_session", Dead)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: pytest.fail("asked again"))
     with pytest.raises(ScorerError) as caught:
         encoder(EncoderSpec("some-org/some-encoder"))

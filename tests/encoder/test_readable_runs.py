@@ -63,3 +63,18 @@ def test_a_run_whose_file_does_not_say_what_its_scorers_were_is_read_by_rebuildi
     path = run.path / "summary.json"
     path.write_text(json.dumps({"summaries": json.loads(path.read_text())["summaries"]}))
     assert all(view.scores["embedding_similarity"].value for view in run.records())
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
+        ({"dtype": "fp16", "device": "cpu"}, "float16 needs a GPU"),
+        ({"num_layers": 3}, "num_layers is 3, and .* has 2 layers"),
+    ],
+)
+def test_a_network_that_cannot_be_used_is_told_before_a_run_begins(bert, tmp_path, params, words):
+    scorer = {"name": "bertscore", "model": str(bert), "num_layers": 2, **params}
+    with pytest.raises(EvalkitError, match=words):
+        evalkit.score(ANSWERS, REFERENCES, scorers=[scorer], output_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from evalkit.encoder.base import Checkpoint, Dtype, Encoder, EncoderSpec, Loader, Tokens, checkpoint, encoder
+from evalkit.encoder.base import (
+    Checkpoint,
+    Dtype,
+    Encoder,
+    EncoderSpec,
+    Loader,
+    Tokens,
+    checkpoint,
+    encoder,
+    require_device,
+)
 from evalkit.errors import ScorerError, nearest
 from evalkit.scorers.base import Array, BaseScorer
 from evalkit.scorers.common import whole
@@ -83,6 +93,12 @@ class NeuralScorer(BaseScorer):
         """The loaded network, the same one for every scorer that asks for it. Raises ScorerError."""
         self.place  # noqa: B018 (a directory of the wrong kind is told with what was expected)
         return encoder(self.spec, self.loader(), name=self.network)
+
+    def check(self) -> None:
+        """What can be known to fail before anything is asked of a model. Raises ScorerError."""
+        self.place  # noqa: B018
+        if self.spec.device != "auto" or self.spec.dtype == "float16":  # else there is nothing that could be missing
+            require_device(self.spec)
 
     def parameters(self) -> Mapping[str, Json]:
         """``model``, ``weights`` (hash), ``dtype``, ``transformers`` (major version); subclasses add theirs."""

@@ -101,6 +101,10 @@ class BertScore(NeuralScorer):
             return tables.best_layer(self.spec.model)
         return tables.best_layer(self.spec.model, self.place.file("config.json"))
 
+    def check(self) -> None:
+        super().check()
+        tables.require_layer(self.place.name, self.layer, self.place.file("config.json"))
+
     def loader(self) -> Loader:
         return layers.loader(self.place, self.layer)
 

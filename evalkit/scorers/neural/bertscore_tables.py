@@ -95,6 +95,13 @@ def best_layer(model: str, config: Path | None = None) -> int:
     raise ScorerError(f"bertscore: bert-score's table has no best layer for {model!r}{hint}; give {choice}")
 
 
+def require_layer(name: str, layer: int, config: Path | None) -> None:
+    """Raises ScorerError where the network ``name`` says in its config.json that it has fewer layers."""
+    layers = _layers_of(config)
+    if layers is not None and layer > layers:
+        raise ScorerError(f"bertscore: num_layers is {layer}, and {name} has {layers} layers")
+
+
 def _layers_of(config: Path | None) -> int | None:
     if config is None:
         return None

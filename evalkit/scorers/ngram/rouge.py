@@ -151,10 +151,11 @@ def _fmeasure(result: Prf) -> float:
 
 
 def _listed(name: str, value: Any) -> tuple[str, ...]:
-    """One name or several, each once."""
+    """One name or several (a list, or with commas), each once."""
     if not isinstance(value, str | list | tuple):
         raise ScorerError(f"scorer parameter {name!r} must be a name or a list of names, not {value!r}")
-    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(map(str, value)))
+    names = value.split(",") if isinstance(value, str) else map(str, value)
+    return tuple(dict.fromkeys(name.strip() for name in names))
 
 
 @serves("generate_until")
