@@ -50,3 +50,22 @@ def test_the_readmes_task_and_its_commands_exist() -> None:
 def test_the_makefile_has_what_the_readme_names() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z-]+)", README + (ROOT / "CONTRIBUTING.md").read_text("utf-8"))) <= targets
+
+
+def test_the_readmes_table_of_metrics_is_what_evalkit_computes() -> None:
+    from evalkit.scorers.ngram.corpus import corpus_scores
+    from evalkit.scorers.ngram.rouge import rouge_scores
+
+    (table,) = re.findall(r"^\| system \| reference \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    answers, references = [row[0] for row in rows], [[row[1]] for row in rows]
+    plain, smoothed = (
+        corpus_scores("bleu", answers, references, **options).sentences for options in ({"smooth_method": "none"}, {})
+    )
+    rouge = rouge_scores(answers, references, ("rouge1", "rouge2", "rougeL"))
+    computed = [
+        [f"{one:.0f}", f"{two:.0f}", *(f"{found[kind].fmeasure:.2f}" for kind in ("rouge1", "rouge2", "rougeL"))]
+        for one, two, found in zip(plain, smoothed, rouge, strict=True)
+    ]
+    assert [row[2:] for row in rows] == computed
+    assert [row[2] for row in rows] == ["47", "0", "54"]
