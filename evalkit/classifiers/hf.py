@@ -210,7 +210,8 @@ def _guessed(labels: Sequence[str], activation: Activation, who: str) -> Counted
         weights = ", ".join(f"{label}: 1" for label in toxic)
         raise ScorerError(
             f"{who} gives a text one of {', '.join(labels)}, and {len(toxic)} of them mean toxic: say whether the highest "
-            f"counts (counts: [{', '.join(toxic)}]) or their sum (counts: {{{weights}}})"
+            f"counts (counts: [{', '.join(toxic)}]) or their sum (counts: {{{weights}}}); or, if a text can have several, "
+            "give activation: sigmoid"
         )
     return Counted(toxic)
 
