@@ -80,6 +80,11 @@ class _LabelRanking(BaseScorer):
         meaning = {metric.name: _MEANING[metric.name] for metric in self.metrics}
         return {"meaning": meaning, "positive": positive, "negative": len(stats) - positive}
 
+    def notes(self, stats: Array) -> Sequence[str]:
+        if 0 < stats[:, 1].sum() < len(stats):
+            return ()
+        return (f"{'all' if stats[:, 1].any() else 'none'} of the samples have the positive label: nothing to rank",)
+
 
 @serves("multiple_choice")
 def label_auc(positive: str | None = None, per: str = "choice") -> BaseScorer:

@@ -82,6 +82,8 @@ def test_one_of_several_labels_against_the_rest() -> None:
 def test_one_class_has_no_auc_and_chance_is_known() -> None:
     records = [record for record in drawn() if record.sample.target == 1]
     assert estimates(label_auc(), records)["auc"].value is None
+    assert label_auc().notes(rows(label_auc(), records)) == ("all of the samples have the positive label: nothing to rank",)
+    assert label_auc().notes(rows(label_auc(), drawn())) == ()
     assert label_auc().score(records[:1], None)[0].chance == 0.5
     chances = [score.chance for score in label_average_precision().score(drawn(), None)]
     assert np.mean(chances) == pytest.approx(np.mean([r.sample.target for r in drawn()]))  # type: ignore[arg-type]
