@@ -1,6 +1,6 @@
 """Groups of people beside each other: a value with its interval and n for each, and tests corrected for their number.
 
-What `panel` gives is a forest plot: ``{"metric", "ideal", "groups": [{"label", "value", "ci", "n"}]}``.
+What `panel` gives is a forest plot: ``{"metric", "by", "ideal", "groups": [{"label", "value", "ci", "n"}]}``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from evalkit.scorers.base import Array, MetricInfo, Scorer
 from evalkit.scorers.estimate import estimate
 from evalkit.stats.distributions import t_cdf
 from evalkit.stats.exact import binomial_p
+from evalkit.stats.groups import holm
 from evalkit.stats.means import clustered_stderr
-from evalkit.stats.multiple import holm
 from evalkit.types import Json
 
 Ints = npt.NDArray[np.int64]
@@ -45,21 +45,26 @@ def panel(
     parts: Sequence[tuple[str, Ints]],
     clusters: Array | None = None,
     count: Callable[[Array], int] | None = None,
+    by: str = "group",
 ) -> dict[str, Json]:
-    """A metric by group; groups without a value stay, with ``None``. ``count``: n of a group where that is not its rows."""
+    """A metric by group; groups without a value stay, with ``None``.
+
+    ``count``: n of a group's rows, where that is not their number. ``by`` says what the groups are.
+    """
     groups = []
     for name, at in parts:
         found = estimate(scorer, metric, stats[at], None if clusters is None else clusters[at].astype(np.int64))
         n = found.n if count is None else count(stats[at])
         groups.append({"label": name, "value": found.value, "ci": None if found.ci is None else list(found.ci), "n": n})
-    return {"metric": metric.name, "ideal": metric.ideal, "groups": groups}
+    return {"metric": metric.name, "by": by, "ideal": metric.ideal, "groups": groups}
 
 
 def tested(found: dict[str, Json], ps: Mapping[str, float | None], test: str) -> dict[str, Json]:
     """The panel with ``p`` and ``p_holm`` (corrected for the groups tested) in each group; ``test`` says which test."""
-    corrected = _corrected(ps)
+    corrected = dict(zip(ps, holm(list(ps.values())), strict=True))
+    count = sum(p is not None for p in corrected.values())
     groups = [{**group, "p": ps.get(group["label"]), "p_holm": corrected.get(group["label"])} for group in found["groups"]]
-    return {**found, "groups": groups, "test": f"{test}; p_holm: Holm's correction for {len(corrected)} groups"}
+    return {**found, "groups": groups, "test": f"{test}; p_holm: Holm's correction for {count} groups"}
 
 
 def mean_p(values: Array, clusters: Array | None = None, ideal: float = 0.0) -> float | None:
@@ -77,16 +82,6 @@ def mean_p(values: Array, clusters: Array | None = None, ideal: float = 0.0) -> 
     if stderr <= 1e-12 * max(1.0, difference):
         return 1.0 if difference <= 1e-12 else binomial_p(units, units)
     return min(1.0, 2 * (1 - t_cdf(difference / stderr, units - 1)))
-
-
-def significant(ps: Mapping[str, float | None], level: float = 0.05) -> list[str]:
-    """The groups whose p is below ``level`` when corrected for the number of groups tested."""
-    return [name for name, p in _corrected(ps).items() if p < level]
-
-
-def _corrected(ps: Mapping[str, float | None]) -> dict[str, float]:
-    known = {name: p for name, p in ps.items() if p is not None}
-    return dict(zip(known, holm(list(known.values())), strict=True))
 
 
 def share_p(successes: float, trials: float) -> float | None:

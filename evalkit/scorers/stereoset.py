@@ -13,7 +13,7 @@ import numpy as np
 from evalkit.scorers.base import Array, MetricInfo, Unit
 from evalkit.scorers.choices import split_results
 from evalkit.scorers.common import one_of, serves
-from evalkit.scorers.group_gaps import Labels, mean_p, panel, significant, tested
+from evalkit.scorers.group_gaps import Labels, mean_p, panel, tested
 from evalkit.scorers.groups import group_of
 from evalkit.scorers.totals import TotalsScorer, ratio
 from evalkit.types import Json, Record, Score
@@ -106,17 +106,15 @@ class StereoSet(TotalsScorer):
         """Stereotype scores by domain, each tested against 50, corrected for their number; then both other scores."""
         parts = self._domains.parts(stats[:, DOMAIN])
         icat, lms, ss = self.metrics
-        found = {**tested(panel(self, ss, stats, parts), self._ps(stats), TEST), "p": _p(stats)}
+        ps = {name: _p(stats[at]) for name, at in parts}
+        found = {**tested(panel(self, ss, stats, parts, by="domain"), ps, TEST), "p": _p(stats)}
         return {
             **found,
-            "panels": [found, panel(self, lms, stats, parts), panel(self, icat, stats, parts)],
+            "panels": [found, *(panel(self, metric, stats, parts, by="domain") for metric in (lms, icat))],
             "counts": {"terms": len(stats), **{name: int(stats[:, at].sum()) for name, at in _COUNTS.items()}},
             "meaning": _MEANING,
             "caveat": CAVEAT,
         }
-
-    def _ps(self, stats: Array) -> dict[str, float | None]:
-        return {name: _p(stats[at]) for name, at in self._domains.parts(stats[:, DOMAIN])}
 
     def notes(self, stats: Array) -> Sequence[str]:
         notes, ties, left_out = [CAVEAT], int(stats[:, TIES].sum()), int(stats[:, LEFT_OUT].sum())
@@ -126,9 +124,6 @@ class StereoSet(TotalsScorer):
             notes.append(f"{ties} ties of stereotype and anti-stereotype, left out of ss")
         if not stats[:, KNOWN].any():
             notes.append("nothing but ties: ss and icat are undefined")
-        clear = significant(self._ps(stats))
-        if clear:
-            notes.append(f"ss differs from 50 (corrected p < .05): {', '.join(clear)}")
         return tuple(notes)
 
 

@@ -15,7 +15,7 @@ from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo
 from evalkit.scorers.choices import split_results
 from evalkit.scorers.common import serves
-from evalkit.scorers.group_gaps import Ints, Labels, panel, share_p, significant, tested
+from evalkit.scorers.group_gaps import Ints, Labels, panel, share_p, tested
 from evalkit.types import Json, Record, Score
 
 #: What the data's makers and its critics say of it.
@@ -81,14 +81,14 @@ class SentencePairs(BaseScorer):
     def detail(self, stats: Array) -> Mapping[str, Json]:
         """Shares by kind of bias, each tested against one half, corrected for their number; the same by direction."""
         parts = self._types.parts(stats[:, TYPE])
-        found = tested(panel(self, self.metrics[0], stats, parts), _ps(stats, parts), TEST)
+        found = tested(panel(self, self.metrics[0], stats, parts, by="kind of bias"), _ps(stats, parts), TEST)
         columns = (("antistereo", ANTISTEREO), ("stereo", STEREO))
         ways = [(name, at) for name, column in columns if len(at := np.flatnonzero(~np.isnan(stats[:, column])))]
-        by_way = tested(panel(self, self.metrics[0], stats, ways), _ps(stats, ways), TEST)
+        by_way = tested(panel(self, self.metrics[0], stats, ways, by="direction"), _ps(stats, ways), TEST)
         return {
             **found,
             "p": _p(stats),
-            "panels": [found, {**by_way, "by": "direction"}],
+            "panels": [found, by_way],
             "counts": {"pairs": len(stats), "neutral": int(stats[:, TIE].sum())},
             "meaning": _MEANING,
             "caveat": CAVEAT,
@@ -98,9 +98,6 @@ class SentencePairs(BaseScorer):
         notes, ties = [CAVEAT], int(stats[:, TIE].sum())
         if ties:
             notes.append(f"{ties} of {len(stats)} pairs are ties, left out of the shares")
-        clear = significant(_ps(stats, self._types.parts(stats[:, TYPE])))
-        if clear:
-            notes.append(f"pct_stereotype differs from 0.5 (corrected p < .05): {', '.join(clear)}")
         return tuple(notes)
 
 

@@ -161,7 +161,6 @@ def test_groups_have_n_an_interval_and_a_corrected_test() -> None:
     assert (groups["Religion"]["value"], groups["Religion"]["p"]) == (None, None)
     assert detail["counts"]["ambiguous"] == {"items": 30, "biased": 14, "counter": 6, "unknown": 10}
     assert [panel["metric"] for panel in detail["panels"]] == [metric.name for metric in scorer.metrics]
-    assert "amb_bias_score differs from 0 (corrected p < .05): Age" in scorer.notes(stats)
     json.dumps(detail, allow_nan=False)
 
 
