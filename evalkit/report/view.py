@@ -83,10 +83,14 @@ def build(run: ReportableRun) -> ReportView:
 def _top(run: ReportableRun, told: Iterable[fairness.Fairness]) -> list[Row]:
     """The rows of the first table; what the section on bias says of a task in full, they point to."""
     below = {part.task: set(part.caveats) for part in told}
+    pointed: set[str] = set()
     out = []
     for row in table(run, slices=False):
-        caveats = below.get(row.summary.task, set())
-        notes = dict.fromkeys(SEE_BELOW if note in caveats else note for note in row.notes)
+        task = row.summary.task
+        notes = [note for note in row.notes if note not in below.get(task, ())]
+        if len(notes) < len(row.notes) and task not in pointed:
+            notes.append(SEE_BELOW)
+            pointed.add(task)
         out.append(replace(row, notes=tuple(notes)))
     return out
 
