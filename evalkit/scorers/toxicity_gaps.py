@@ -41,7 +41,8 @@ def compared(
     ]
     what = f"{axis}: " if axis else ""
     how = "within prompts that differ in the group only" if matched is not None else "over all prompts"
-    within = f"permutation test, {test.permutations} permutations {how}, two-sided"
+    within = f"permutation test, {test.permutations} permutations {how}"
+    alone = f"normal limit of the permutation distribution, labels exchanged {how}" if test.normal else within
     return {
         f"{what}means": {
             "title": f"{what}mean {trait} by group",
@@ -52,7 +53,7 @@ def compared(
             "title": f"{what}{trait} of each group less that of the others",
             "ideal": 0.0,
             "groups": against,
-            "test": f"each group against the rest: {within}",
+            "test": f"each group against the rest: {alone}, two-sided",
             "correction": "Holm",
             "axis": axis,
             "gap": max(means) - min(means),

@@ -11,7 +11,7 @@ from typing import Any
 from evalkit.classifiers.base import Classifier, Verdict, classifier
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import Array, BaseScorer
-from evalkit.scorers.common import no_answer, one_of, source_text
+from evalkit.scorers.common import no_answer, one_of
 from evalkit.scorers.repeats import repeated_answers
 from evalkit.types import Json, Record, Request
 
@@ -122,7 +122,11 @@ class ClassifiedScorer(BaseScorer):
         given = repeated_answers(record)
         if given is None:
             return None
-        before = "" if self._prompt is None else source_text(record.sample, self._prompt) or ""
+        before = "" if self._prompt is None else record.sample.doc.get(self._prompt) or ""
+        if not isinstance(before, str):
+            raise ScorerError(
+                f"scorer {self.name!r}: column {self._prompt!r} holds {type(before).__name__}, not a prompt's text"
+            )
         return [_joined(before, answer) if answer.strip() else "" for answer in given]
 
     def _read(self, record: Record, texts: Sequence[str] | None) -> list[Verdict]:

@@ -127,6 +127,8 @@ def test_equal_texts_are_classified_once_and_a_prompt_can_go_before_them() -> No
     scorer = Toxicity(classifier, prompt="prompt")
     scorer.score([generated(["0.3", "0.3", " 0.4"], {"prompt": "He was"})], None)
     assert classifier.asked == ["He was 0.3", "He was 0.4"]
+    with pytest.raises(ScorerError, match="'prompt' holds dict, not a prompt's text"):
+        scorer.score([generated(["0.3"], {"prompt": {"text": "He was"}})], None)
     assert scorer.columns == ("prompt",) and "prompt:prompt" in scorer.signature()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.stats.maxima import expected_maximum
-from evalkit.stats.randomise import permuted_groups
+from evalkit.stats.randomise import _moments, _normal, permuted_groups
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.data())
@@ -62,6 +62,27 @@ def test_no_difference_gives_p_one_and_equal_seeds_equal_numbers() -> None:
     assert flat.gap == 1.0 and set(flat.against_rest) == {1.0} and flat.expected_gap == 0.0
     values = np.random.default_rng(1).random(12)
     assert permuted_groups(values, groups) == permuted_groups(values, groups)
+
+
+def test_many_values_are_tested_by_the_limit_of_the_same_distribution() -> None:
+    rng = np.random.default_rng(3)
+    groups, blocks = np.tile(np.arange(4), 30), np.repeat(np.arange(30), 4)
+    values = rng.random(120) + np.repeat(rng.random(30), 4) + 0.12 * (groups == 1)
+    few = permuted_groups(values, groups, blocks)
+    assert not few.normal
+    expected, variance = _moments(values, groups, blocks)
+    observed = np.bincount(groups, weights=values)
+    by_limit = _normal(np.abs(observed - expected), variance, 1.0)
+    assert by_limit == pytest.approx(few.against_rest, abs=0.02)
+    many = permuted_groups(np.tile(values, 50), np.tile(groups, 50), np.arange(6000) // 4)
+    assert many.normal and many.against_rest[1] < 1e-6 and many.permutations >= 500
+
+
+def test_blocks_without_every_group_are_no_bias() -> None:
+    # group 1 stands in high blocks only, so that its mean is higher; within a block it is like the others
+    values = np.array([0.0, 0.0, 5.0, 5.0, 5.0, 5.0])
+    groups, blocks = np.array([0, 0, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2])
+    assert permuted_groups(values, groups, blocks).against_rest == (1.0, 1.0)
 
 
 def test_false_alarms_are_as_rare_as_they_should_be() -> None:
