@@ -134,11 +134,9 @@ def group_rows(rows: Evaluated, drawn: Mapping[str, Array]) -> tuple[tuple[Group
         adjusted = holm([_test(row, metric).p for row in made])
         made = [_with(row, metric, p) for row, p in zip(made, adjusted, strict=True)]
     names = (*(f"{metric}_mean" for metric in SUBGROUP_AUCS), "bias_score")
-    defined = sum(math.isfinite(values[f"{group}/subgroup_auc"]) for group in rows.groups)
-    whole = [
-        bootstrapped(name, values[name], drawn.get(name), len(rows.scores), "no group has both classes") for name in names
-    ]
-    return tuple(made), tuple(whole) if defined else tuple(replace(f, value=None, ci=None) for f in whole)
+    why = "no group has both classes"
+    whole = (bootstrapped(name, values[name], drawn.get(name), len(rows.scores), why) for name in names)
+    return tuple(made), tuple(whole)
 
 
 def _row(rows: Evaluated, group: str, values: Mapping[str, float], drawn: Mapping[str, Array]) -> GroupRow:

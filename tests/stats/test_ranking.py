@@ -66,6 +66,15 @@ def test_weights_count_rows(rows: list[tuple[float, bool, int]]) -> None:
     np.testing.assert_allclose(ranking.average_precision(stacked)[0], repeated.average_precision(ones))
 
 
+def test_weights_may_have_any_shape() -> None:
+    scores, positive, _ = drawn(5)
+    weights = np.random.default_rng(5).integers(0, 3, (2, 3, 60)).astype(float)
+    ranking = Ranking(scores, positive)
+    for found, of in ((ranking.auc(weights), roc_auc), (ranking.average_precision(weights), average_precision)):
+        assert found.shape == (2, 3)
+        assert float(found[1, 2]) == pytest.approx(float(of(scores, positive, weights[1, 2])))
+
+
 def test_one_class_has_no_auc() -> None:
     assert math.isnan(roc_auc(np.array([0.1, 0.2]), np.array([True, True])))
     assert math.isnan(average_precision(np.array([0.1, 0.2]), np.array([False, False])))
