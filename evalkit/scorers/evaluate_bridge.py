@@ -61,6 +61,8 @@ class EvaluateScorer(ItemScorer):
     script's own arguments; one that is called like an input of the script (``sources``) names the data's column for it.
     """
 
+    live = False
+
     def __init__(
         self,
         metric: str,
