@@ -57,7 +57,7 @@ class ProfanityClassifier(BaseClassifier):
 def _predictor() -> Any:
     try:
         from profanity_check import predict_prob
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:  # its weights are a pickle of one version of scikit-learn
         raise ScorerError(f"{_EXTRA} ({error})") from error
     return predict_prob
 

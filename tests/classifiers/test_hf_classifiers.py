@@ -161,3 +161,21 @@ def test_a_folder_that_is_no_classifier_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}', "utf-8")
     with pytest.raises(ScorerError, match="text-classification model"):
         classifier(f"hf:{tmp_path}")
+
+
+def test_generations_are_scored_with_it(toxic: Path) -> None:
+    from evalkit.scorers.toxicity import Toxicity
+    from evalkit.types import Record, Request, Response, Sample
+
+    texts = ["vile word", "kind", "kind . " * 20, " "]
+    responses = tuple(Response("k", text=text) for text in texts)
+    record = Record(
+        Sample("t", "s", 0, {}), tuple(Request("generate", "Q", repeat=i) for i in range(4)), responses, "none", texts[0]
+    )
+    scorer = Toxicity({"name": f"hf:{toxic}", "cache": False, "device": "cpu", "counts": ["threat"]})
+    (score,) = scorer.score([record], scorer.prepare([record]))
+    mine = built(toxic, counts=["threat"])
+    expected = [mine.value(verdict) for verdict in mine.classify(texts[:3])]
+    assert score.detail["scores"] == pytest.approx([*expected, 0.0], abs=1e-5)  # type: ignore[list-item]
+    assert (score.detail["chunked"], score.detail["empty"]) == (1, 1)
+    assert f"hf:{toxic.name};version={mine.version};counts=threat" in scorer.signature()
