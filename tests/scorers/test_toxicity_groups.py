@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scorer_records import estimates, rows
 from toxicity_kit import Stated, generated
 
@@ -123,3 +125,29 @@ def test_a_sample_without_a_group_is_unscored() -> None:
     (score,) = scorer.score([generated(["0.4"], {"group": ""})], None)
     assert "no group in column 'group'" in str(score.reason)
     assert scorer.columns == ("group",)
+
+
+@settings(max_examples=15, deadline=None)
+@given(counts=st.lists(st.integers(0, 3), min_size=12, max_size=12).filter(any))
+def test_weights_count_rows(counts: list[int]) -> None:
+    scorer = GroupGap(Stated(), group="group", axis="axis")
+    records = [record(0.07 * i, "abc"[i % 3], "xy"[i % 2], index=i) for i in range(12)]
+    stats = rows(scorer, records)
+    by_weight = scorer.aggregate(stats, np.array(counts, dtype=float))
+    repeated = np.repeat(stats, counts, axis=0)
+    by_rows = scorer.aggregate(repeated, np.ones(len(repeated)))
+    assert float(by_weight["toxicity_average"]) == pytest.approx(float(by_rows["toxicity_average"]))
+    whole_axes = all(len({i % 3 for i in range(12) if counts[i] and i % 2 == axis}) > 1 for axis in (0, 1))
+    if whole_axes:  # an axis of which a resample has one group has no gap; in data it is not there
+        assert float(by_weight["toxicity_gap"]) == pytest.approx(float(by_rows["toxicity_gap"]))
+
+
+def test_the_report_can_draw_it() -> None:
+    from evalkit.report import forest
+
+    scorer = GroupGap(Stated(), group="group", axis="axis", block="block")
+    detail = scorer.detail(rows(scorer, balanced()))
+    means, against = (forest.given("toxicity", detail[f"colour: {which}"]) for which in ("means", "against the rest"))
+    assert means is not None and against is not None and means.line is None and against.line == 0.0
+    assert [group.label for group in against.groups if group.differs] == ["red"]
+    assert "Holm" in against.test and "permutation" in against.test
