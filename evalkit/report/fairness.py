@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from evalkit.report import base, forest
 from evalkit.report.base import ReportableRun
 from evalkit.report.forest import Forest
-from evalkit.report.numbers import NOTES, count, counted, direction, interval, number, p_value, scale, short
+from evalkit.report.numbers import NOTES, count, counted, direction, finite, interval, number, p_value, scale, short
 from evalkit.report.scatter import Scatter, scatter
 from evalkit.types import Json, Summary
 
@@ -86,12 +86,19 @@ def _concerned(run: ReportableRun, name: str, own: Sequence[Summary]) -> list[Su
 
 
 def _has(part: Mapping[str, Json]) -> bool:
-    return any(isinstance(part.get(key), kind) for key, kind in (("meaning", Mapping), ("points", list), ("groups", list)))
+    return isinstance(part.get("meaning"), Mapping) or _lists(part, "points", "x") or _lists(part, "groups", "value")
+
+
+def _lists(part: Mapping[str, Json], key: str, field: str) -> bool:
+    """Whether a detail has a list to be drawn under ``key``; another scorer may have something else by that name."""
+    entries = part.get(key)
+    return isinstance(entries, list) and any(isinstance(entry, Mapping) and field in entry for entry in entries)
 
 
 def _parts(detail: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
     """A detail and what lies one level down in it; of groups in several panels not the copy at the top."""
-    panels = [part for part in detail.get("panels") or () if isinstance(part, Mapping)]
+    listed = detail.get("panels")
+    panels = [part for part in listed if isinstance(part, Mapping)] if isinstance(listed, list) else []
     yield {key: value for key, value in detail.items() if key != "groups"} if panels else detail
     yield from panels
     for value in detail.values():
@@ -109,9 +116,9 @@ def _task(run: ReportableRun, name: str, chosen: Sequence[Summary], own: Sequenc
     compared = set()
     for key, metrics in by_scorer.items():
         for part in _parts(metrics[0].detail):
-            if (plot := scatter(part, metrics)) is not None:
+            if _lists(part, "points", "x") and (plot := scatter(part, metrics)) is not None:
                 scatters.append(plot)
-            if isinstance(part.get("groups"), list) and (panel := forest.given(metrics[0].metric, part)) is not None:
+            if _lists(part, "groups", "value") and (panel := forest.given(metrics[0].metric, part)) is not None:
                 forests.append(panel)
                 compared.add(key)
     forests += _slices([s for s in chosen if (s.scorer, s.filter) not in compared], own)
@@ -202,11 +209,10 @@ def _tests(detail: Mapping[str, Json]) -> Iterator[str]:
                 for key, v in value.items()
                 if isinstance(v, int | float) and key != "p"
             ]
-            yield f"{name.replace('_', ' ')}: {', '.join(facts)}; {value['test']}, {p_value(value['p'])}"
+            yield f"{name.replace('_', ' ')}: {', '.join(facts)}; {value['test']}, {p_value(finite(value['p']))}"
         elif isinstance(value.get("gap_p"), int | float):
-            what, by_chance = value.get("axis") or "groups", value.get("gap_by_chance")
-            chance = "" if by_chance is None else f", {number(by_chance)} by chance alone"
-            test = value.get("gap_test") or "test of the gap"
-            yield f"{what}: gap {number(value.get('gap'))}{chance}; {test}, {p_value(value['gap_p'])}"
+            what, test = value.get("axis") or "groups", value.get("gap_test") or "test of the gap"
+            gap, by_chance = (number(finite(value.get(key))) for key in ("gap", "gap_by_chance"))
+            yield f"{what}: gap {gap}, {by_chance} by chance alone; {test}, {p_value(finite(value['gap_p']))}"
         elif name == "tests":
             yield from _tests(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from evalkit.report.axis import Axis, axis
-from evalkit.report.numbers import count, interval, number, short
+from evalkit.report.numbers import count, finite, interval, number, short
 from evalkit.stats.distributions import normal_cdf
 from evalkit.stats.groups import holm
 from evalkit.types import Json, Summary
@@ -132,10 +132,9 @@ def given(title: str, detail: Mapping[str, Json]) -> Forest | None:
         groups, how = _corrected(groups, [g.p for g in groups]), "Holm"
     if how:
         test = "; ".join(words for words in (test, f"p corrected for the number of groups ({how})") if words)
-    ideal = detail.get("ideal")
     by = str(detail.get("by") or "group")
     named = f"{detail['metric']} by {by}" if detail.get("metric") else f"{title} by {by}"
-    return _forest(str(detail.get("title") or named), groups, None if ideal is None else float(ideal), "ideal", test)
+    return _forest(str(detail.get("title") or named), groups, finite(detail.get("ideal")), "ideal", test)
 
 
 def of_slices(title: str, whole: Summary, slices: Sequence[Summary]) -> Forest | None:
@@ -159,11 +158,13 @@ def of_slices(title: str, whole: Summary, slices: Sequence[Summary]) -> Forest |
 
 
 def _group(entry: Mapping[str, Json]) -> Group:
-    value, ci, n = (entry.get(key) for key in ("value", "ci", "n"))
-    known = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-    bounds = (float(ci[0]), float(ci[1])) if known is not None and ci and None not in ci else None
-    p = entry["p_holm"] if "p_holm" in entry else entry.get("p")
-    return Group(str(entry.get("label") or ""), known, bounds, None if n is None else int(n), p)
+    value, n = finite(entry.get("value")), finite(entry.get("n"))
+    p = finite(entry["p_holm"] if "p_holm" in entry else entry.get("p"))
+    p = p if p is not None and 0 <= p <= 1 else None
+    ci = entry.get("ci")
+    low, high = map(finite, ci) if isinstance(ci, list | tuple) and len(ci) == 2 else (None, None)
+    bounds = None if value is None or low is None or high is None else (low, high)
+    return Group(str(entry.get("label") or ""), value, bounds, None if n is None else int(n), p)
 
 
 def _corrected(groups: Sequence[Group], p: Sequence[float | None]) -> list[Group]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from evalkit.types import Summary
+from evalkit.types import Json, Summary
 
+#: Larger numbers are no measurements, and their squares overflow.
+DRAWN = 1e100
 #: What the notes of a Summary say in words. A note that is not here is shown as it is.
 NOTES = {
     "at-chance": "cannot be told from chance",
@@ -61,6 +63,11 @@ def short(value: float) -> str:
 def p_value(p: float | None) -> str:
     """``p = 0.026``, ``p < 0.001``."""
     return "p not defined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def finite(value: Json) -> float | None:
+    """``value`` if it is a number that can be drawn; what a scorer's detail holds may be anything."""
+    return float(value) if isinstance(value, int | float) and abs(value) < DRAWN else None
 
 
 def count(value: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from evalkit.report.axis import Axis, axis
-from evalkit.report.numbers import count, counted, interval, number, p_value, short
+from evalkit.report.numbers import count, counted, finite, interval, number, p_value, short
 from evalkit.stats.exact import fisher_interval, pearson_p
 from evalkit.types import Json, Summary
 
@@ -49,7 +49,8 @@ def scatter(detail: Mapping[str, Json], summaries: Iterable[Summary] = ()) -> Sc
 
     The interval of r is that of the metric among ``summaries`` whose value it is, so that a page has one r; else Fisher's.
     """
-    points = [p for p in map(_point, detail.get("points") or ()) if p is not None]
+    entries = [entry for entry in detail.get("points") or () if isinstance(entry, Mapping)]
+    points = [p for p in map(_point, entries) if p is not None]
     if not points:
         return None
     x_label, y_label = str(detail.get("x_label") or "x"), str(detail.get("y_label") or "y")
@@ -64,11 +65,11 @@ def scatter(detail: Mapping[str, Json], summaries: Iterable[Summary] = ()) -> Sc
     return Scatter(x_label, y_label, sorted(shown, key=lambda p: p.label), len(points), words, svg)
 
 
-def _point(entry: Json) -> Point | None:
-    x, y, n = (entry.get(key) for key in ("x", "y", "n"))
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in (x, y)):
+def _point(entry: Mapping[str, Json]) -> Point | None:
+    x, y, n = (finite(entry.get(key)) for key in ("x", "y", "n"))
+    if x is None or y is None:
         return None
-    return Point(str(entry.get("label") or ""), float(x), float(y), None if n is None else int(n))
+    return Point(str(entry.get("label") or ""), x, y, None if n is None else int(n))
 
 
 def _line(points: Sequence[Point]) -> tuple[float, float] | None:

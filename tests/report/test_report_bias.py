@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 from biasrun import CAVEAT, SECRET, WARNING, bias_run, points
-from fakerun import FakeRun, fake_run
+from fakerun import HOSTILE, FakeRun, fake_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from evalkit.report import forest
@@ -140,6 +142,50 @@ def test_panels_stand_for_the_copy_of_the_first_at_the_top():
     run.summaries[-1] = replace(run.summaries[-1], detail={**panel, "panels": [panel, {**panel, "by": "direction"}]})
     titles = [plot.title for plot in told(run, run.summary())[1].forests]
     assert titles[1:] == ["pct_stereotype by group", "pct_stereotype by direction"]
+
+
+FIELDS = ["points", "groups", "panels", "label", "value", "x", "y", "n", "ci", "p", "p_holm", "test", "ideal", "meaning"]
+KEYS = ["points", "groups", "panels", "tests", "meaning", "p", "test", "gap_p", "ideal", "other"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["points", "groups", "panels", "label", "value", "x", "y", "n", "ci", "p", "test", "ideal", "meaning"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["points", "groups", "panels", "tests", "meaning", "p", "test", "gap_p", "other"]), JSON)
+)
+def test_whatever_a_scorer_tells_can_be_shown(detail):
+    run = fake_run(None)
+    run.manifest["tasks"]["metals"]["definition"] = {"ability": "bias"}
+    run.summaries[1] = replace(run.summaries[1], detail=detail)
+    (part,) = [part for part in told(run, run.summary()) if part.task == "metals"]
+    assert all(plot.groups for plot in part.forests) and all(plot.points for plot in part.scatters)
+
+
+def test_hostile_names_are_never_markup():
+    run = bias_run(None)
+    detail = {
+        "points": [{"label": HOSTILE, "x": 1.0, "y": i, "n": 1} for i in range(3)],
+        "x_label": HOSTILE, "y_label": HOSTILE, "meaning": {"bias_r": HOSTILE},
+        "tests": {HOSTILE: {"p": 0.5, "test": HOSTILE}},
+        "panels": [{"metric": HOSTILE, "groups": [{"label": HOSTILE, "value": 0.5}], "test": HOSTILE}],
+    }  # fmt: skip
+    run.summaries = [replace(s, detail=detail, notes=(HOSTILE,)) if s.metric == "bias_r" else s for s in run.summaries]
+    run.manifest["tasks"]["prompts"]["definition"]["content_warning"] = HOSTILE
+    text = section(run)
+    assert text.count("onerror=alert(1)&gt;") > 8 and "<img" not in render(run)
 
 
 def test_a_content_warning_is_said_once_and_hides_the_samples():
