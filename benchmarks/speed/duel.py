@@ -119,13 +119,14 @@ def fight(duel: Duel, runs: int, tell: Callable[[str], None], *, busy: bool = Fa
     took: dict[str, list[Took]] = {"peer": [], "evalkit": []}
     for _ in range(runs):
         for who, side in (("peer", duel.peer), ("evalkit", duel.ours)):
-            took[who].append(_undisturbed(side, tell, busy))
+            # a side that follows at once on a run that nobody disturbed need not look first
+            took[who].append(_undisturbed(side, tell, busy, look=who == "peer"))
     return Outcome(duel, took["peer"], took["evalkit"])
 
 
-def _undisturbed(side: Side, tell: Callable[[str], None], busy: bool) -> Took:
-    for _ in range(_TRIES):
-        if not busy:
+def _undisturbed(side: Side, tell: Callable[[str], None], busy: bool, look: bool) -> Took:
+    for attempt in range(_TRIES):
+        if not busy and (look or attempt):
             machine.wait_until_quiet(tell)
         took = timed(side)
         if busy or took.outside <= machine.SPOILT or took.seconds < _SHORT:
