@@ -78,3 +78,19 @@ def test_a_network_that_cannot_be_used_is_told_before_a_run_begins(bert, tmp_pat
     with pytest.raises(EvalkitError, match=words):
         evalkit.score(ANSWERS, REFERENCES, scorers=[scorer], output_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_of_another_kind_is_told_before_a_run_begins(bert, tmp_path):
+    with pytest.raises(EvalkitError, match=r"is not a sequence-to-sequence model.*model_type bert"):
+        evalkit.score(ANSWERS, REFERENCES, scorers=[{"name": "bartscore", "model": str(bert)}], output_dir=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_configuration_is_one_line(bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "damaged")
+    for content in ("{", "[]"):
+        (folder / "config.json").write_text(content)
+        for name in ("bartscore", "pll", "bertscore"):
+            with pytest.raises(EvalkitError) as caught:
+                evalkit.score(ANSWERS, REFERENCES, scorers=[{"name": name, "model": str(folder)}], store=False)
+            assert "\n" not in str(caught.value)

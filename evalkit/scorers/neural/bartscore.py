@@ -16,7 +16,7 @@ from evalkit.encoder.base import Encoder, Loader, Tokens
 from evalkit.errors import ScorerError, nearest
 from evalkit.scorers.base import MetricInfo
 from evalkit.scorers.common import answers, no_answer, one_of, serves, source_text, whole
-from evalkit.scorers.neural.bartscore_network import EXPECTED, load, log_likelihoods, pair_rows
+from evalkit.scorers.neural.bartscore_network import EXPECTED, load, log_likelihoods, pair_rows, require_kind
 from evalkit.scorers.neural.base import NeuralScorer, scored
 from evalkit.scorers.ngram.reference_texts import Matrix, answers_with_references, over_references, reference_lists
 from evalkit.types import Json, Record, Score
@@ -103,6 +103,10 @@ class BartScore(NeuralScorer):
     def encoder(self) -> Encoder:
         self.network = f"bartscore:{self._weights_digest}"
         return super().encoder()
+
+    def check(self) -> None:
+        super().check()
+        require_kind(self.place)
 
     def loader(self) -> Loader:
         return partial(load, weights=self._weights)

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
+from evalkit.encoder.base import Batch, Checkpoint, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
-from evalkit.scorers.neural.whole_models import load_whole
+from evalkit.scorers.neural.whole_models import load_whole, require_family
 
 EXPECTED = "a sequence-to-sequence model (Hugging Face format, such as BART, T5 or mBART)"
 _KEY = "bartscore:1"
+
+
+def require_kind(place: Checkpoint) -> None:
+    """Raises ScorerError for a checkpoint of another kind, by its configuration alone."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES as FAMILIES
+
+    require_family(place, FAMILIES, EXPECTED)
 
 
 def load(spec: EncoderSpec, weights: Path | None = None) -> tuple[Any, Any]:

@@ -96,6 +96,7 @@ class NeuralScorer(BaseScorer):
 
     def check(self) -> None:
         """What can be known to fail before anything is asked of a model. Raises ScorerError."""
+        _major("transformers")
         self.place  # noqa: B018
         if self.spec.device != "auto" or self.spec.dtype == "float16":  # else there is nothing that could be missing
             require_device(self.spec)

@@ -109,6 +109,8 @@ def _layers_of(config: Path | None) -> int | None:
         found = json.loads(config.read_text("utf-8"))
     except ValueError:
         return None  # loading the model will say what is wrong with the file
+    if not isinstance(found, dict):
+        return None
     for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers"):
         if isinstance(found.get(key), int):
             return int(found[key])

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from evalkit.encoder.base import Batch, Encoder, EncoderSpec, Forward, Tokens
+from evalkit.encoder.base import Batch, Checkpoint, Encoder, EncoderSpec, Forward, Tokens
 from evalkit.errors import ScorerError
-from evalkit.scorers.neural.whole_models import load_whole
+from evalkit.scorers.neural.whole_models import load_whole, require_family
 
 Variant = Literal["original", "within_word_l2r"]
 VARIANTS: tuple[Variant, ...] = ("original", "within_word_l2r")
@@ -27,13 +27,22 @@ _KEY = "pll:1"
 def load(spec: EncoderSpec) -> tuple[Any, Any]:
     """The network with its vocabulary layer, and its tokeniser. Raises ScorerError where it is no masked language model."""
     from transformers import AutoModelForMaskedLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FAMILIES
 
-    families = set(FAMILIES) - {"bart", "mbart", "mvp"}  # transformers lists them, but they write a text anew
-    module, tokenizer = load_whole(spec, AutoModelForMaskedLM, families, EXPECTED)
+    module, tokenizer = load_whole(spec, AutoModelForMaskedLM, _families(), EXPECTED)
     if tokenizer.mask_token_id is None:
         raise ScorerError(f"the tokeniser of {spec.model} has no mask token: expected {EXPECTED}")
     return module, tokenizer
+
+
+def require_kind(place: Checkpoint) -> None:
+    """Raises ScorerError for a checkpoint of another kind, by its configuration alone."""
+    require_family(place, _families(), EXPECTED)
+
+
+def _families() -> set[str]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FAMILIES
+
+    return set(FAMILIES) - {"bart", "mbart", "mvp"}  # transformers lists them, but they write a text anew
 
 
 def sentence_scores(network: Encoder, texts: Sequence[str], variant: Variant = "original") -> list[tuple[float, int]]:

@@ -17,6 +17,7 @@ from evalkit.scorers.neural.pll_network import (
     VARIANTS,
     Variant,
     load,
+    require_kind,
     sentence_rows,
     sentence_scores,
     token_scores,
@@ -66,6 +67,10 @@ class PseudoLikelihood(NeuralScorer, TotalsScorer):
         super().__init__(model, dtype=dtype, device=device, batch_tokens=batch_tokens, cache=cache, revision=revision)
         self._variant = cast(Variant, one_of("variant", variant, VARIANTS))
         self._too_long = one_of("too_long", too_long, ("truncate", "unscored"))
+
+    def check(self) -> None:
+        super().check()
+        require_kind(self.place)
 
     def loader(self) -> Loader:
         return load

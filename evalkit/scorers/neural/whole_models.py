@@ -9,7 +9,19 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from evalkit.encoder.base import EncoderSpec, checkpoint, wrong_kind
+from evalkit.encoder.base import Checkpoint, EncoderSpec, checkpoint, wrong_kind
+from evalkit.errors import ScorerError
+
+
+def require_family(place: Checkpoint, families: Collection[str], expected: str) -> None:
+    """Raises ScorerError, with what was found, where the config.json of ``place`` names a model type not in ``families``."""
+    path = place.file("config.json")
+    try:
+        fits = path is not None and json.loads(path.read_text(encoding="utf-8")).get("model_type") in families
+    except (ValueError, AttributeError) as error:
+        raise ScorerError(f"cannot load {place.source}: its config.json cannot be read ({error})") from error
+    if not fits:
+        raise wrong_kind(place, expected)
 
 
 def load_whole(
@@ -24,9 +36,7 @@ def load_whole(
     from transformers import AutoTokenizer
 
     place = checkpoint(spec.model, spec.revision, kind=expected)
-    path = place.file("config.json")
-    if path is None or json.loads(path.read_text(encoding="utf-8")).get("model_type") not in families:
-        raise wrong_kind(place, expected)
+    require_family(place, families, expected)
     where: dict[str, Any] = {"revision": place.revision, "trust_remote_code": False}
     module, found = auto.from_pretrained(place.source, dtype=torch.float32, output_loading_info=True, **where)
     if found["missing_keys"] and not lacking_is_fine:
