@@ -216,3 +216,20 @@ def test_by_name_for_both_kinds_of_task() -> None:
         built = build_scorers(ScoringPlan(kind, scorers=(ScorerSpec("bbq_accuracy"), ScorerSpec("bbq_bias"))))  # type: ignore[arg-type]
         assert {"accuracy_amb", "amb_bias_score"} <= {metric.name for scorer in built for metric in scorer.metrics}
     assert BbqBias().signature() == "bbq_bias|ranking:acc|version:1"
+
+
+@pytest.mark.parametrize("scorer", [BbqAccuracy(), BbqBias()], ids=["accuracy", "bias"])
+def test_weights_count_rows(scorer: Any) -> None:
+    draw = np.random.default_rng(0)
+    kinds = [(context, polarity) for context in ("ambig", "disambig") for polarity in ("neg", "nonneg")]
+    records = [r for c, p in kinds for r in answered(draw.integers(0, 3, 6).tolist(), context=c, polarity=p)]
+    stats = rows(scorer, records)
+    if isinstance(scorer, BbqAccuracy):
+        stats = np.nan_to_num(stats)
+    counts = draw.integers(0, 3, len(stats))
+    weighted = scorer.aggregate(stats, np.stack([counts.astype(float), np.ones(len(stats))]))
+    for repeats, at in ((counts, 0), (np.ones_like(counts), 1)):
+        repeated = np.repeat(stats, repeats, axis=0)
+        whole = scorer.aggregate(repeated, np.ones(len(repeated)))
+        for name, value in whole.items():
+            assert float(weighted[name][at]) == pytest.approx(float(value), nan_ok=True), name

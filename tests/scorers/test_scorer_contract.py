@@ -61,6 +61,10 @@ def cases() -> list[tuple[str, OutputType]]:
         "letter_logprobs",
         "moderation",
         "tool_calls",
+        "bbq_accuracy",  # these want columns of their task, and have tests of their weights
+        "bbq_bias",
+        "crows_pairs",
+        "stereoset",
         "coreference_bias",
         "coreference_choice",
         "coreference_pairs",

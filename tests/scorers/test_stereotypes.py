@@ -288,3 +288,16 @@ def test_scorers_by_name() -> None:
     assert [scorer.name for scorer in built] == ["crows_pairs", "stereoset"]
     assert built[0].signature() == "crows_pairs|bias_type:bias_type|direction:stereo_antistereo|tie:0.0|version:1"
     assert values(CrowsPairs(), pairs([1]))["pct_neutral"] == 0.0
+
+
+def test_weights_count_rows() -> None:
+    draw = np.random.default_rng(0)
+    crows, stereo = CrowsPairs(), StereoSet()
+    pair_rows = np.nan_to_num(rows(crows, [*pairs([1, 1, -1, 0, 1]), *pairs([1, -1, 0, -1], way="antistereo")]))
+    _, term_rows = terms({str(at): [triple(*some, str(at))] for at, some in enumerate((S, A, U, S, A, S))})
+    for scorer, stats in ((crows, pair_rows), (stereo, term_rows)):
+        counts = draw.integers(0, 3, len(stats))
+        weighted = scorer.aggregate(stats, counts.astype(float))
+        repeated = np.repeat(stats, counts, axis=0)
+        for name, value in scorer.aggregate(repeated, np.ones(len(repeated))).items():
+            assert float(weighted[name]) == pytest.approx(float(value), nan_ok=True), name
