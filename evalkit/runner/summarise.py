@@ -19,6 +19,8 @@ from evalkit.types import Json, Summary
 TOUCHING = 0.01
 #: An interval wider than this share of the range says nothing about its ends.
 TOO_WIDE = 0.5
+#: Share of its range that the value itself may be away from the end.
+NEAR = 0.1
 #: How a note begins on what an unfinished run lacks.
 _INCOMPLETE = "incomplete"
 #: Two-sided 95 % quantile of the normal distribution, for groups of many samples.
@@ -104,10 +106,11 @@ def _standing(summary: Summary, metric: MetricInfo) -> tuple[str, ...]:
         return ("saturated",) if ci[0] <= ideal <= ci[1] and ideal in (low, high) else ()
     if ci[1] - ci[0] > TOO_WIDE * (high - low) or not saturated(ci, low, high, TOUCHING):
         return ()
+    value = sum(ci) / 2 if summary.value is None else summary.value
+    if min(value - low, high - value) > NEAR * (high - low):  # few samples only: the interval is wide, not the value extreme
+        return ()
     if low < ideal < high:  # a gap or a correlation: either end is the worst there is
         return ("at-floor",)
-    if low < ideal < high:
-        return ("at-floor",)  # both ends of the range are the worst
     middle = (low + high) / 2
     return ("saturated",) if (sum(ci) / 2 > middle) == (ideal > middle) else ("at-floor",)
 
