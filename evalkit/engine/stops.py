@@ -22,20 +22,41 @@ class Stops:
         self.look = max((len(text.encode()) for text in strings), default=0) + 1
         self._closing = frozenset(text[-1] for text in strings if text)
         self._always = any(not text for text in job.until) or job.think_end == ""
-        self._thinking = job.think_end is not None
+        self._found: tuple[int, int] | None = None
+        """Where the tokens begin that were decoded when thinking was first found to end, and where they ended."""
+        self._over = False
+        """Whether no later token can change that."""
 
     def ended(self, tokens: Sequence[int]) -> bool:
         """Whether a stop string is complete with the last of the new ``tokens``."""
         if not self._always and not self._pieces.may_hold(tokens[-1], self._closing):
             return False
-        tail = self._pieces.decode(tokens[self._begin(tokens) :])
-        if self._job.think_end is not None:
-            if self._job.think_end:
-                _, found, tail = tail.rpartition(self._job.think_end)
-                self._thinking = self._thinking and not found
-            if self._thinking:
-                return False
-        return any(stop in tail for stop in self._job.until)
+        said = self._said(tokens)
+        return said is not None and any(stop in said for stop in self._job.until)
+
+    def _said(self, tokens: Sequence[int]) -> str | None:
+        """The end of the text, as far as it is behind the last end of thinking; None while there is none.
+
+        Bytes that follow can take back what was found: those of a character that is not whole yet make the run that they
+        are in unreadable.
+        """
+        begin = self._begin(tokens)
+        end = self._job.think_end
+        if end is None:
+            return self._pieces.decode(tokens[begin:])
+        if self._found is not None and not self._over:
+            start, stop = self._found
+            self._over = begin >= stop
+            begin = begin if self._over else min(begin, start)
+        text = self._pieces.decode(tokens[begin:])
+        _, found, after = text.rpartition(end) if end else ("", "", "")
+        if found:
+            self._found = self._found or (begin, len(tokens))
+            return after
+        if self._over:
+            return text
+        self._found = None
+        return None
 
     def _begin(self, tokens: Sequence[int]) -> int:
         """Where to decode from: not inside of a run of tokens that are text only together (bytes of characters)."""

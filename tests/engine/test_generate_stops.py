@@ -92,6 +92,14 @@ def test_a_character_of_several_tokens_completes_its_stop_string():
     assert found(tokenizer, GenerateJob([1], 9, ("b😀",)), tokens) == len(tokens)
 
 
+def test_half_a_character_behind_the_end_of_thinking_does_not_bring_back_what_was_thought():
+    tokenizer = metaspace()
+    job = GenerateJob([1], 99, (":",), think_end="é")
+    tokens = tokenizer.encode(":éé", add_special_tokens=False)
+    assert found(tokenizer, job, tokens) is None, "although the first byte of the second é makes the first unreadable"
+    assert found(tokenizer, job, [*tokens, *tokenizer.encode(":", add_special_tokens=False)]) is not None
+
+
 def test_most_tokens_are_not_decoded_again():
     tokenizer, calls = byte_level(), []
     pieces = Pieces(tokenizer)
