@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,8 @@ def _scores(where: str, column: str, rows: Sequence[Mapping[str, Any]]) -> Array
         if not _empty(cell):
             number = _number(cell)
             if number is None:
-                raise DataError(f"{where}, row {i + 1}: {name} must hold numbers, not {cell!r}")
+                raise DataError(
+                    f"{where}, row {i + 1}: {name} must hold numbers, not {shorten(str(cell), 40, placeholder='...')!r}"
+                )
             found[i] = sign * number
     return found

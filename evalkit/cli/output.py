@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.secrets import scrub_message
@@ -97,6 +97,20 @@ def say_usage(run: ReportableRun) -> None:
 
     for number, line in enumerate(in_words(run)):
         say(("\n" if number == 0 else "") + line)
+
+
+def say_content_warnings(run: ReportableRun, tasks: Collection[str] | None = None) -> None:
+    """A line for each warning of the data of ``tasks`` (of the run, where not given), before any text of it is shown."""
+    from evalkit.report.base import content_warnings
+
+    warned = {task: text for task, text in content_warnings(run).items() if tasks is None or task in tasks}
+    for text in dict.fromkeys(warned.values()):
+        say(content_warning([task for task, found in warned.items() if found == text], text))
+
+
+def content_warning(tasks: Sequence[str], text: str) -> str:
+    """What a reader is told before texts of ``tasks`` are shown."""
+    return f"evalkit: content warning ({', '.join(tasks)}): {text.rstrip('.')}"
 
 
 def results_json(run: ReportableRun) -> dict[str, Any]:

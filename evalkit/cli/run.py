@@ -162,7 +162,7 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
 
 def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: bool) -> None:
     from evalkit import api
-    from evalkit.cli.output import print_json, print_results, results_json, say, say_usage
+    from evalkit.cli.output import print_json, print_results, results_json, say, say_content_warnings, say_usage
     from evalkit.cli.progress import shown
 
     with shown() as progress:
@@ -174,6 +174,7 @@ def _evaluate(settings: dict[str, Any], resume: str | None, new: bool, json: boo
     else:
         print_results(done)
         say_usage(done)
+        say_content_warnings(done)
         say(f"\nreport: {done.path / 'report.html'}")
     if done.status != "complete":
         raise Incomplete(f"incomplete: {_missing(done)}. Resume with: evalkit run --resume {done.path}{_retry(done)}")

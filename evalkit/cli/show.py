@@ -22,7 +22,7 @@ def show(
 ) -> None:
     """Print a run's results, or one sample.
 
-    Of a sample: its prompt, what came back, and how it was scored.
+    Of a sample: its prompt, what came back, and how it was scored; first what its task warns of.
     """
     from evalkit import api
     from evalkit.cli.output import print_json, print_results, results_json, say, say_usage
@@ -42,7 +42,7 @@ def show(
 
 
 def _sample(run: Run, wanted: str, task: str | None, json: bool) -> None:
-    from evalkit.cli.output import print_json
+    from evalkit.cli.output import print_json, say_content_warnings
     from evalkit.report.base import metric_names
     from evalkit.report.samples import line
 
@@ -50,6 +50,7 @@ def _sample(run: Run, wanted: str, task: str | None, json: bool) -> None:
     views, near = _matches(run, wanted, task)
     if not views:
         raise UsageError(f"run {run.name} has no sample {wanted!r}{nearest(wanted, near)}")
+    say_content_warnings(run, {view.task for view in views})
     if json:
         print_json([line(view, names) for view in views])
         return

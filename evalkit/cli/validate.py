@@ -41,15 +41,17 @@ def validate(
     the prompt is cut into context and scored continuation.
     """
     given = dict(locals())
+    from evalkit.cli.output import content_warning, print_json, say
+
     given["tasks"] = [*(given.pop("names") or ()), *(tasks or ())]
     given.pop("json")
     reports = _check(given)
     if json:
-        from evalkit.cli.output import print_json
-
         print_json({"tasks": reports})
     else:
         for report in reports:
+            if report.get("content_warning"):
+                say(content_warning([report["task"]], report["content_warning"]))
             _print(report)
     bad = [report for report in reports if report["error"]]
     if bad:
@@ -111,6 +113,7 @@ def _describe(ready: ReadyTask, model: Model | None) -> dict[str, Any]:
         "unscored": [{"scorer": t.scorer, "filter": t.filter, "reason": t.reason} for t in trials if t.reason],
         "sample_id": sample.id,
         "target": target_text(Record(sample)),
+        "content_warning": ready.definition.content_warning,
         "requests": [_request(q, model if isinstance(model, TokenizingModel) else None) for q in requests],
     }
 

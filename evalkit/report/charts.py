@@ -11,8 +11,8 @@ WIDTH, HEIGHT, _PAD = 150, 18, 4
 
 
 def bounded(summary: Summary) -> bool:
-    """Whether value and interval lie in 0..1, so that they can stand on one scale with the others."""
-    points = [summary.value, *(summary.ci or ())]
+    """Whether value, interval and what is known of the scale lie in 0..1: then they stand on one scale with the others."""
+    points = [summary.value, *(summary.ci or ()), *(end for end in (summary.low, summary.high) if end is not None)]
     return summary.value is not None and all(p is not None and 0 <= p <= 1 for p in points)
 
 

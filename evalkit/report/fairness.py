@@ -185,6 +185,8 @@ def _finding(s: Summary) -> tuple[str, bool | None]:
     if s.ci is None:
         return "Without an interval it cannot be said how far this is chance.", None
     low, high = s.ci
+    if high - low <= 1e-9:
+        return "All of these few are alike, so that nothing tells how far this is chance.", None
     if low <= s.ideal <= high:
         farthest = max(low, high, key=lambda end: abs(end - (s.ideal or 0.0)))
         said = f"The interval includes the ideal {short(s.ideal)}: no departure is shown, though {number(farthest, 2)}"

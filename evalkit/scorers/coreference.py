@@ -255,9 +255,9 @@ _BIAS, _MARGIN, _X, _RIGHT, _NAME, _COUNT = range(6)
 
 
 def _pearson(n: Array, x: Array, xx: Array, y: Array, yy: Array, xy: Array) -> Array:
-    """Pearson's r from totals of centred values; NaN where a side does not vary but for rounding."""
+    """Pearson's r from totals of centred values; NaN of less than three, or where a side does not vary but for rounding."""
     spread_x, spread_y = n * xx - x * x, n * yy - y * y
-    flat = (spread_x <= 1e-20 * n * n) | (spread_y <= 1e-20 * n * n)
+    flat = (n < 3) | (spread_x <= 1e-20 * n * n) | (spread_y <= 1e-20 * n * n)
     spread = np.where(flat, 0.0, np.sqrt(np.maximum(spread_x, 0.0) * np.maximum(spread_y, 0.0)))
     return np.clip(ratio(n * xy - x * y, spread), -1.0, 1.0)
 

@@ -80,10 +80,13 @@ def points(names: Sequence[str], x: Array, y: Array, n: Array, x_label: str, y_l
 
 
 def correlation(x: Array, y: Array) -> dict[str, Json]:
-    """Pearson's r with Fisher's 95 % interval and the p value of Student's t; ``None`` where it is undefined."""
+    """Pearson's r with Fisher's 95 % interval and the p value of Student's t; ``None`` where it is undefined.
+
+    Of two points too: every two lie on a line, so that an r of 1 or -1 would say nothing.
+    """
     known = np.isfinite(x) & np.isfinite(y)
     n = int(known.sum())
-    r = float(by_row(x[known][None], y[known][None])["pearson"][0]) if n > 1 else math.nan
+    r = float(by_row(x[known][None], y[known][None])["pearson"][0]) if n > 2 else math.nan
     if not math.isfinite(r):
         return {"r": None, "n": n, "fisher_ci": None, "p": None}
     interval = fisher_interval(r, n)

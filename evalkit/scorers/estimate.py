@@ -89,7 +89,7 @@ def _mean(metric: MetricInfo, x: Array, codes: Ints | None, level: float) -> Est
     units = n if codes is None else int(codes.max()) + 1
     stderr = mean_stderr(x) if codes is None else clustered_stderr(x, codes)
     binary = bool(((x == 0.0) | (x == 1.0)).all())
-    unbounded = metric.low is None and metric.high is None
+    unbounded = metric.low is None and metric.high is None and metric.ideal is None
     unit_range = metric.low == 0.0 and metric.high == 1.0
     # a mean within [0, 1] with no spread, and a metric of unknown kind whose rows are all 0 or 1, are proportions too
     if metric.proportion or (unbounded and binary) or (unit_range and not stderr):

@@ -32,10 +32,11 @@ def effective_n(p: float, stderr: float | None, units: int) -> float:
     """How many independent trials a proportion's standard error is worth: p(1-p) / SE^2.
 
     ``units`` (independent clusters, or rows) stands in where the standard error is missing or zero, as at 0 and 100 %:
-    there the data cannot tell how much the rows of a cluster repeat each other, so they count once.
+    there the data cannot tell how much the rows of a cluster repeat each other, so they count once. Clusters with equal
+    means leave a standard error of rounding alone, which is zero here.
     """
     variance = p * (1 - p)
-    if stderr is None or stderr <= 0 or variance <= 0:
+    if stderr is None or stderr <= 1e-9 or variance <= 0:
         return float(units)
     return variance / stderr**2
 

@@ -146,3 +146,11 @@ def test_many_slices_are_left_to_the_report(api, evalkit):
 
     api.run_made.summaries += [Summary("planets", "acc", 0.5, 3, slice=f"moon={i}") for i in range(21)]
     assert "moon=" not in evalkit(*RUN).out
+
+
+def test_a_run_says_a_content_warning_once(api, evalkit):
+    for task in ("metals", "sums"):
+        api.run_made.manifest["tasks"][task]["definition"] = {"content_warning": "insults and threats"}
+    done = evalkit("run", "-m", "mock/echo", "-t", "metals")
+    assert done.err.count("evalkit: content warning (metals, sums): insults and threats\n") == 1
+    assert done.err.index("content warning") < done.err.index("report.html")

@@ -115,3 +115,12 @@ def test_a_terminal_gets_a_bar(api, monkeypatch):
     text = console.file.getvalue()
     for words in ("met[al]s", "100/400", "acc 0.500", "2 errors"):
         assert words in text
+
+
+def test_a_content_warning_is_said_before_a_sample_is_shown(api, evalkit):
+    api.run_made.manifest["tasks"]["metals"]["definition"] = {"content_warning": "insults and threats."}
+    line = "evalkit: content warning (metals): insults and threats\n"
+    for flags in ((), ("--json",)):
+        done = evalkit("show", "latest", "--sample", "metals-8", *flags)
+        assert (done.code, done.err) == (0, line)
+    assert "content warning" not in evalkit("show", "latest", "--sample", "sums-1").err

@@ -130,3 +130,8 @@ def test_a_newer_harness_keys_are_tolerated_with_a_warning(check):
     done = check(CHOOSE + "formats: [mcqa]\n")
     assert done.code == 0, done.err
     assert "mine.yaml:4: 'formats' is a key of lm-eval 0.5; it is not used" in done.err
+
+
+def test_a_content_warning_comes_before_the_first_prompt(check):
+    done = check(CHOOSE + "content_warning: insults and threats.\n")
+    assert (done.code, "content warning (mine): insults and threats\n" in done.err) == (0, True), done.err

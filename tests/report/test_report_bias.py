@@ -14,6 +14,7 @@ from scipy import stats
 
 from evalkit.report import forest
 from evalkit.report.axis import axis
+from evalkit.report.charts import bounded
 from evalkit.report.export import export_summary
 from evalkit.report.fairness import MAX_CHARTS, told
 from evalkit.report.html import render
@@ -261,3 +262,22 @@ def test_scales_are_round(values, ticks):
 def test_a_scale_of_one_value_has_it_inside(value):
     scale_ = axis([value], 0, 100)
     assert scale_.low <= value < scale_.high and 0 <= scale_.at(value) < 100
+
+
+def test_an_interval_without_width_rules_nothing_out_and_in():
+    run = bias_run(None)
+    flat = replace(next(s for s in run.summaries if s.metric == "bias_r"), value=0.0, ci=(0.0, 0.0))
+    (pronouns, _) = told(run, [flat if s.metric == "bias_r" and s.slice is None else s for s in run.summary()])
+    said = next(s for s in pronouns.statements if s.metric == "bias_r")
+    assert (said.finding, said.departs) == (
+        "All of these few are alike, so that nothing tells how far this is chance.",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "drawn"), [(0.0, 1.0, True), (None, None, True), (-1.0, 1.0, False), (0.0, 100.0, False)]
+)
+def test_only_what_goes_from_0_to_1_stands_on_that_scale(low, high, drawn):
+    one = next(s for s in bias_run(None).summaries if s.metric == "bias_r")
+    assert bounded(replace(one, value=0.4, ci=(0.2, 0.6), low=low, high=high)) is drawn

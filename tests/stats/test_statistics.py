@@ -143,6 +143,7 @@ def test_zero_and_full_marks_have_width() -> None:
     assert wilson(0.0, 50)[0] == 0 and 0.05 < wilson(0.0, 50)[1] < 0.1
     assert wilson(1.0, 50)[1] == 1 and 0.9 < wilson(1.0, 50)[0] < 0.95
     assert effective_n(1.0, 0.0, 12) == 12
+    assert effective_n(1 / 3, 1e-17, 2) == 2  # clusters with equal means: only rounding is left of the error
     assert effective_n(0.5, 0.05, 12) == pytest.approx(100)
 
 
