@@ -11,6 +11,7 @@ from typing import Any
 
 from evalkit.digest import folder_digest, module_digest, state_digest
 from evalkit.errors import ModelError
+from evalkit.hub import out_of_reach
 from evalkit.models.base import ModelOptions
 from evalkit.models.gguf import converted
 from evalkit.quiet import quiet
@@ -118,12 +119,22 @@ def _locate(name: str, args: Mapping[str, Any]) -> _Place:
             f"model folder {name} is not there" if not path.exists() else f"{name} is not a folder or .gguf file"
         )
     kwargs = {key: args[key] for key in ("revision", "subfolder") if args[key]}
+    _require_hub_or_cache(name, gguf or "/".join(filter(None, (args["subfolder"], "config.json"))), args["revision"])
     if gguf:
         from transformers.utils import cached_file
 
         file = Path(str(cached_file(name, gguf, **kwargs)))
         return _Place(name, converted(file, dtype), {}, file)
     return _Place(name, None, kwargs)
+
+
+def _require_hub_or_cache(name: str, file: str, revision: str | None) -> None:
+    """An OSError where ``file`` is not in the cache and the hub is out of reach: asking on would take half a minute."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    known = constants.HF_HUB_OFFLINE or try_to_load_from_cache(name, file, revision=revision) is not None
+    if not known and (why := out_of_reach()):
+        raise OSError(f"the hub is out of reach ({why})")
 
 
 def _check_folder(folder: Path) -> None:
