@@ -21,7 +21,7 @@ from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
 from evalkit.runner.paired import Comparison, compare_runs
 from evalkit.runner.plan import TaskPlan, forecast
-from evalkit.runner.prepare import Prepared, prepare, scorer_spec
+from evalkit.runner.prepare import Prepared, check_columns, prepare, scorer_spec
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.score import scorer_requests
@@ -136,7 +136,8 @@ def rescore(
 
     A scorer that cannot measure some of the tasks is left out there, with a warning.
 
-    Raises ScorerError for a scorer that needs model calls of its own which the run does not hold.
+    Raises ScorerError for a scorer that needs model calls of its own which the run does not hold, DataError for one that
+    reads a column which the run's data has not.
     """
     store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
     export = Export()
@@ -148,6 +149,7 @@ def rescore(
             progress.warning(line)
         tasks = stored_tasks(store, {**store.manifest, "tasks": entries}, allow_code=allow_code)
         fingerprints = dict(store.manifest["fingerprints"])
+        _require_columns(store, tasks, entries)
         _require_answers(store, tasks, fingerprints)
         groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
         score_run(store, tasks, groups, fingerprints, progress, export.watching)
@@ -243,6 +245,14 @@ def _with_scorers(tasks: Mapping[str, Any], added: Sequence[ScorerSpec]) -> dict
         fitting = [asdict(spec) for spec in added if fits(spec, entry["output_type"])]
         entries[name] = {**entry, "extra_scorers": [*known, *(item for item in fitting if item not in known)]}
     return entries
+
+
+def _require_columns(store: RunStore, tasks: Sequence[StoredTask], entries: Mapping[str, Any]) -> None:
+    """Refuse a further scorer that reads a column which the stored samples have not."""
+    for task in tasks:
+        log = store.samples(task.name)
+        if entries[task.name]["extra_scorers"] and len(log) and not log.damaged:
+            check_columns(log[0][0], task.scorers)
 
 
 def _require_answers(store: RunStore, tasks: Sequence[StoredTask], fingerprints: Mapping[str, str]) -> None:

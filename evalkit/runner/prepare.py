@@ -23,7 +23,7 @@ from evalkit.tasks.load import Selection, TaskLibrary
 from evalkit.tasks.schema import Form, GroupConfig, TaskConfig
 from evalkit.tasks.splits import custom_splits
 from evalkit.tasks.task import build
-from evalkit.types import Json, content_hash
+from evalkit.types import Json, Sample, content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,13 @@ def check_scorers(task: Task, scorers: Sequence[Scorer]) -> None:
         check: Callable[[], None] | None = getattr(scorer, "check", None)
         if check is not None:
             check()
+    if any(getattr(scorer, "columns", ()) for scorer in scorers):
+        check_columns(next(iter(task.samples()), None), scorers)
+
+
+def check_columns(sample: Sample | None, scorers: Sequence[Scorer]) -> None:
+    """Refuse data, by its first sample, that lacks a column which a scorer reads; raises DataError."""
     needed = {column: scorer.name for scorer in scorers for column in getattr(scorer, "columns", ())}
-    sample = next(iter(task.samples()), None) if needed else None
     for column, name in needed.items():
         if sample is not None and column not in sample.doc:
             known = list(sample.doc)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import evalkit
+from evalkit.errors import DataError
 from evalkit.resources import builtin_dir
 from evalkit.tasks.load import TaskLibrary
 
@@ -119,3 +120,13 @@ def test_texts_that_perspective_calls_toxic_are_mostly_flagged() -> None:
     texts = [json.loads(line)["text"] for line in gzip.decompress(RTP.read_bytes()).decode("utf-8").splitlines()]
     flagged = [lexical.value(v) >= lexical.threshold for v in lexical.classify(texts)]  # type: ignore[operator]
     assert len(texts) == 993 and round(100 * sum(flagged) / len(flagged), 1) == 80.5
+
+
+def test_rescoring_refuses_a_column_that_the_run_has_not(tmp_path: Path) -> None:
+    done = evalkit.run("identity_prompts_lexical", "mock/echo", limit=23, output_dir=str(tmp_path))
+    before = done.manifest["tasks"]
+    asked = {"name": "group_gap", "classifier": "wordlist", "group": "grupo", "label": "again"}
+    with pytest.raises(DataError, match=r"reads the column 'grupo', which the data has not \(did you mean group"):
+        evalkit.rescore(done.path, [asked])
+    found = evalkit.rescore(done.path, [{**asked, "group": "group"}])  # the refused one has not stayed with the run
+    assert before != found.manifest["tasks"] and {s.scorer for s in found.summary()} == {"toxicity", "group_gap", "again"}
