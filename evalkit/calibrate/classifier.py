@@ -163,6 +163,10 @@ def evaluate_classifier(
     if (classifier is None) == (not asked.scores):
         raise UsageError("name a classifier with --classifier, or the column of computed scores with --scores: one of them")
     built = None if classifier is None else build(classifier)
+    if built is not None and threshold is not None:
+        low, high = built.counts.range
+        if not low <= threshold <= high:
+            raise UsageError(f"--threshold {threshold:g}: the scores of {built.name} are within {low:g} and {high:g}")
     found = read_labelled(data, asked)
     scores, unscored = (found.scores, Counter[str]()) if built is None else _scored(built, found)
     assert scores is not None

@@ -143,6 +143,11 @@ class Lengths(BaseClassifier):
         return [Verdict.unscored("a question") if "?" in t else Verdict({"length": min(len(t) / 10, 1.0)}) for t in texts]
 
 
+def test_a_threshold_beyond_all_scores_is_refused() -> None:
+    with pytest.raises(UsageError, match="--threshold 3: the scores of lengths are within 0 and 1"):
+        evaluate_classifier([{"text": "a", "label": 1}], Lengths(), threshold=3)
+
+
 def test_a_classifier_brings_its_threshold_and_counts_what_it_cannot_read() -> None:
     rows = [{"text": t, "label": n} for t, n in (("aaaa", 1), ("aa", 1), ("a", 0), ("aaaaa", 0), ("a?", 1), (None, 0))]
     found = evaluate_classifier(rows, Lengths(), replicates=0)
