@@ -82,7 +82,8 @@ def test_a_masked_language_model(tmp_path: Path) -> None:
     alone = sentence_scores(network, [q.continuation for q in first.requests])
     assert [r.logprob for r in first.responses if r] == pytest.approx([total for total, _ in alone], abs=1e-5)
     found = metrics(records)
-    assert all(np.isfinite(found[name]) for name in ("to_occupation", "pairs_differ", "margin_bias", "margin_r"))
+    assert all(np.isfinite(found[name]) for name in ("to_occupation", "pairs_differ", "margin_bias"))
+    assert np.isnan(found["margin_r"]), "two occupations are no correlation"
     by_token = masked_records(samples(), partial(sentence_scores, network), per_token=True)
     assert [r.logprob for r in by_token[0].responses if r] == pytest.approx([t / n for t, n in alone], abs=1e-5)
 
@@ -103,7 +104,8 @@ def test_a_sequence_to_sequence_model(tmp_path: Path) -> None:
         "The technician told someone that he had found the fault. ‘He’ refers to"
     }
     found = metrics(records)
-    assert all(np.isfinite(found[name]) for name in ("to_occupation", "pairs_differ", "margin_bias", "margin_r"))
+    assert all(np.isfinite(found[name]) for name in ("to_occupation", "pairs_differ", "margin_bias"))
+    assert np.isnan(found["margin_r"]), "two occupations are no correlation"
 
 
 def test_a_text_without_a_probability_fails_its_sample_alone() -> None:
