@@ -10,6 +10,7 @@ EvalkitError                  1
 |   +-- ConfigError           2   a run file, or a resumed run whose configuration differs
 |   +-- CodeRefused           2   code from a task folder, without --allow-code
 |   +-- StoreError            2   a run directory that cannot be read, written or locked
++-- NotComparable             4   runs that must not be compared, or a gate that cannot be decided
 +-- Incomplete                5   the run stopped early and can be resumed
 +-- Interrupted             130   Ctrl-C; everything answered is kept
 """
@@ -62,6 +63,12 @@ class CodeRefused(UsageError):
 
 class StoreError(UsageError):
     """A run directory cannot be read, written or locked."""
+
+
+class NotComparable(EvalkitError):
+    """Two runs differ in what was asked, or lack what a gate needs: no verdict can be given."""
+
+    exit_code = 4
 
 
 class Incomplete(EvalkitError):

@@ -13,9 +13,9 @@ LAYERS = {
     "registry": 1, "stats": 1, "cache": 1, "rubric": 1, "prices": 1, "onednn": 1, "digest": 1, "quiet": 1, "hub": 1,
     "tasks": 2, "data": 2, "models": 2, "scorers": 2, "engine": 2, "encoder": 2, "classifiers": 2,
     "runner": 3,
-    "compare": 4, "human": 4, "calibrate": 4,
-    "gate": 5, "report": 5,
-    "api": 6, "cli": 7, "__main__": 8, "__init__": 8,
+    "comparison": 4, "human": 4, "calibrate": 4, "importers": 4,
+    "gating": 5, "report": 5,
+    "api": 6, "cli": 7, "pytest_plugin": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Runs of other harnesses as runs of evalkit."""
