@@ -115,7 +115,7 @@ class LeftOut:
 class Comparison:
     """A metric over the same samples of two runs (or of a slice of them): each value, and the paired difference.
 
-    ``task`` may be a group, whose tasks' samples are pooled as the group weighs them. Both values are those of the pairs only.
+    ``task`` may be a group, whose tasks' samples are pooled as the group weighs them. Both values are of the pairs only.
     ``test`` is ``None`` where there is no paired test (a single unit, a function that only its task folder has). ``gained``
     and ``lost`` count 0/1 flips in the direction of better and worse; for other metrics, units that went up or down.
     """

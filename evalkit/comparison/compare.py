@@ -21,8 +21,8 @@ def compare_scores(
     """Every metric of ``system`` against ``baseline``, joined by sample id.
 
     ``slices``: which slices to compare apart (all, none, or by name). ``cluster_by``: a slice or column whose labels are the
-    clusters, instead of the task's own. ``errors_as_wrong``: a failed or unscored sample of the system counts as the metric's
-    worst value where it has one, instead of leaving the pair out.
+    clusters, instead of the task's own. ``errors_as_wrong``: a failed or unscored sample of the system counts as the
+    metric's worst value where it has one, instead of leaving the pair out.
 
     Raises NotComparable (exit 4) where the runs differ in a task's version, data, prompts or scorers, or share less than
     ``min_overlap`` of their samples; the line says which, and how to run again.

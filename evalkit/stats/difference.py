@@ -61,7 +61,7 @@ class Difference(Protocol):
         ...
 
     def needed(self, margin: float, alpha: float, power: float = 0.8) -> int | None:
-        """Items needed to show with ``power`` that the system is not worse by ``margin``, were it equal; ``None``: no idea."""
+        """Items needed to show with ``power``, were the systems equal, that it is not worse by ``margin``."""
         ...
 
     def certifiable(self, alpha: float, power: float = 0.8) -> float | None:
