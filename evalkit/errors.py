@@ -7,6 +7,7 @@ EvalkitError                  1
 |   +-- TemplateError         2   a Jinja template that failed on a sample
 |   +-- ModelError            2   a model that cannot be loaded or cannot do what is asked
 |   +-- ScorerError           2   a scorer's name or parameters
+|   +-- RubricError           2   a rubric's name or file
 |   +-- ConfigError           2   a run file, or a resumed run whose configuration differs
 |   +-- CodeRefused           2   code from a task folder, without --allow-code
 |   +-- StoreError            2   a run directory that cannot be read, written or locked
@@ -51,6 +52,10 @@ class ModelError(UsageError):
 
 class ScorerError(UsageError):
     """A scorer is unknown or its parameters are wrong."""
+
+
+class RubricError(UsageError):
+    """A rubric is unknown or its file is wrong."""
 
 
 class ConfigError(UsageError):

@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.errors import ConfigError, nearest
+from evalkit.yamlmodel import first_error, read_model
 
 #: Characters of text that stand for one token where nobody counted: English text has about four.
 CHARACTERS_A_TOKEN = 4
@@ -136,17 +136,7 @@ def load(path: Path) -> Table:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, stamp: int) -> Table:
-    text = path.read_text("utf-8")
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: YAML error: {error.__class__.__name__}") from error
-    try:
-        return Table.model_validate(data if data is not None else {})
-    except ValidationError as error:
-        first = _first(error)
-        raise ConfigError(f"{path}:{_line(text, first['loc'])}: {_reason(first)}") from error
+    return read_model(path, Table, "price table", ConfigError)
 
 
 def parse_price(value: str | Mapping[str, Any] | Price) -> Price:
@@ -164,7 +154,7 @@ def parse_price(value: str | Mapping[str, Any] | Price) -> Price:
     try:
         return Price.model_validate({names.get(key, key): item for key, item in value.items()})
     except ValidationError as error:
-        raise ValueError(_reason(_first(error), Price)) from error
+        raise ValueError(_reason(first_error(error))) from error
 
 
 def parse_roles(value: Any) -> dict[str, Price]:
@@ -183,33 +173,11 @@ def parse_roles(value: Any) -> dict[str, Price]:
     return prices
 
 
-def _first(error: ValidationError) -> Mapping[str, Any]:
-    """The error to tell: a key that is misspelt is also missing, and its spelling is what helps."""
-    return min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-
-
-def _reason(error: Mapping[str, Any], inside: type[BaseModel] = Table) -> str:
+def _reason(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{key} is missing: a price needs input and output"
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
-        known = (inside if len(error["loc"]) == 1 else Entry).model_fields
-        return f"unknown key {name!r}{nearest(name, known) or '; there are ' + ', '.join(known)}"
+        return f"unknown key {name!r}{nearest(name, Price.model_fields) or '; there are ' + ', '.join(Price.model_fields)}"
     return f"{key}: {str(error['msg']).replace('Input should be', 'expected')}, got {error['input']!r}"
-
-
-def _line(text: str, keys: Sequence[str | int]) -> int:
-    """The line of the value at ``keys``, or of its nearest parent."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    line = 1
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            match = next(((k, v) for k, v in node.value if k.value == str(key)), None)
-            if match is None:
-                break
-            line, node = match[0].start_mark.line + 1, match[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line + 1
-    return line

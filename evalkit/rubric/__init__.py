@@ -1,0 +1,1 @@
+"""Rubrics: criteria, scales, anchors and steps in YAML. One file drives the LLM judge and the human rating sheet."""
