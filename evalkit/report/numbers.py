@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from evalkit.figures import arrow, count, counted, interval, number
 from evalkit.types import Json, Summary
+
+__all__ = [
+    "arrow",
+    "count",
+    "counted",
+    "direction",
+    "duration",
+    "finite",
+    "interval",
+    "number",
+    "p_value",
+    "scale",
+    "short",
+    "warnings",
+]
 
 #: Larger numbers are no measurements, and their squares overflow.
 DRAWN = 1e100
@@ -12,28 +28,6 @@ NOTES = {
     "saturated": "saturated: too close to the ideal value to rank models",
     "at-floor": "at the floor: too close to the worst value to rank models",
 }
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Four decimals, as lm-eval prints; fewer for large numbers, a dash where there is none."""
-    if value is None:
-        return "–"
-    size = abs(value)
-    if size >= 1e6:
-        return f"{value:.4g}"
-    if size >= 1000:
-        return f"{value:.1f}"
-    return f"{value:.{digits}f}"
-
-
-def interval(ci: tuple[float, float] | None) -> str:
-    """``[low, high]``."""
-    return "–" if ci is None else f"[{number(ci[0])}, {number(ci[1])}]"
-
-
-def arrow(higher_is_better: bool | None) -> str:
-    """Which way is better; nothing where neither is."""
-    return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
 def direction(summary: Summary) -> str:
@@ -68,16 +62,6 @@ def p_value(p: float | None) -> str:
 def finite(value: Json) -> float | None:
     """``value`` if it is a number that can be drawn; what a scorer's detail holds may be anything."""
     return float(value) if isinstance(value, int | float) and abs(value) < DRAWN else None
-
-
-def count(value: int) -> str:
-    """With thin separators: 12,345."""
-    return f"{value:,}"
-
-
-def counted(value: int, thing: str) -> str:
-    """``1 sample``, ``2 samples``."""
-    return f"{count(value)} {thing}{'' if value == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
