@@ -12,7 +12,7 @@ LAYERS = {
     "types": 0, "jsonlines": 0, "errors": 0, "resources": 0, "secrets": 0, "figures": 0,
     "registry": 1, "stats": 1, "cache": 1, "rubric": 1, "yamlmodel": 1, "prices": 1, "onednn": 1, "digest": 1, "quiet": 1, "hub": 1,
     "tasks": 2, "data": 2, "models": 2, "scorers": 2, "engine": 2, "encoder": 2, "classifiers": 2,
-    "runner": 3,
+    "runner": 3, "ratings": 3,
     "comparison": 4, "human": 4, "calibrate": 4, "importers": 4,
     "gating": 5, "report": 5,
     "api": 6, "cli": 7, "pytest_plugin": 7, "__main__": 8, "__init__": 8,

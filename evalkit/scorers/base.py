@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.types import Json, OutputType, Record, Request, Score
+from evalkit.types import Json, OutputType, Record, Request, RequestKind, Response, Score
 
 Array = npt.NDArray[np.float64]
 Unit = Literal["sample", "group"]
@@ -38,6 +38,64 @@ class MetricInfo:
     proportion: bool = False
     column: int = 0
     headline: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RoleInfo:
+    """What a scorer may know of the model that answers for a role: enough to choose how it asks."""
+
+    role: str
+    name: str
+    fingerprint: str
+    kinds: frozenset[RequestKind]
+    chat: bool = False
+    family: str | None = None
+    """Whose model it is as far as its name tells (``gpt``, ``llama``, ``smollm``); judges favour their own family."""
+
+
+@runtime_checkable
+class BindingScorer(Protocol):
+    """A scorer that asks models and must know them before its first request."""
+
+    def bind(self, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
+        """The same scorer for these models: its signature and requests may depend on them from now on.
+
+        Called once when the run's models are there, and again from the run's memory when it is scored anew. ``candidate`` is
+        the model under test, where there is one. Raises ScorerError where a model cannot do what is asked of it.
+        """
+        ...
+
+    default_models: Mapping[str, str]
+    """Role -> model that the scorer itself names; ``--role`` overrides it."""
+
+
+@runtime_checkable
+class StandingScorer(Protocol):
+    """A scorer with requests that belong to the run, not to a sample (canaries)."""
+
+    def standing(self) -> Sequence[Request]:
+        """Asked once a task, with an empty ``sample_id``."""
+        ...
+
+    def hear(self, answers: Sequence[Response | None]) -> None:
+        """Their answers, in order, before `Scorer.prepare`; what is learned shows in `Scorer.detail` and `Scorer.notes`."""
+        ...
+
+
+@runtime_checkable
+class AskingAgain(Protocol):
+    """A scorer that may ask again once it has seen what came back (an unreadable verdict, a claim to be checked)."""
+
+    def more(self, record: Record) -> Sequence[Request]:
+        """Further requests after those in ``record.judged[name]`` (in the order asked); empty when there are none left.
+
+        Must depend on the record only, and end after a bounded number of rounds.
+        """
+        ...
+
+    def acceptable(self, request: Request, response: Response) -> bool:
+        """Whether an answer may be kept for other runs: never one that could not be read."""
+        ...
 
 
 class Scorer(Protocol):

@@ -58,7 +58,7 @@ SCORERS = Registry(
         "letter_choice": f"{_HERE}.letters:letter_choice",
         "letter_logprobs": f"{_HERE}.letters:letter_logprobs",
         "likelihood": f"{_HERE}.choices:likelihood",
-        "llm_judge_yes_no": f"{_HERE}.judge:JudgeYesNo",
+        "llm_judge_yes_no": f"{_HERE}.judge.yes_no:JudgeYesNo",
         "majority_vote": f"{_HERE}.repeats:MajorityVote",
         "matthews": f"{_HERE}.classification:Matthews",
         "matches_pattern": f"{_HERE}.pattern:matches_pattern",

@@ -12,7 +12,7 @@ from scorer_records import choice_record, estimates, rows, text_record, values
 
 from evalkit.errors import ScorerError
 from evalkit.scorers.base import ScorerSpec, ScoringPlan
-from evalkit.scorers.judge import parse_verdict
+from evalkit.scorers.judge.yes_no import parse_verdict
 from evalkit.scorers.labels import parse_label
 from evalkit.scorers.registry import build_scorer
 from evalkit.scorers.text import find_number, overlap_f1

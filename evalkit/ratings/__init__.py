@@ -1,0 +1,1 @@
+"""Ratings by people: the tidy table that every study, calibration and validation reads."""
