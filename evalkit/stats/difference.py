@@ -7,16 +7,24 @@
 | in clusters | mean | CR1, Student t (clusters - 1) | the same |
 | column totals (corpus metrics) | of the values | paired bootstrap, percentile | bootstrap |
 
-A system that equals the other on every item has shown little when items are few: intervals never have zero width.
+A system that equals the other on every item has shown little when items are few: intervals never have zero width, and t and
+the bootstrap are widened where few items (or clusters) differ, as `evalkit.stats.sparse` explains.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
+import numpy as np
+
+from evalkit.stats.difference_kinds import MeanDifference, ShareDifference, TotalsDifference
 from evalkit.stats.intervals import Interval
 from evalkit.stats.means import Array, Ints
-from evalkit.stats.paired import Pair
+from evalkit.stats.paired import Pair, paired_replicates
+from evalkit.stats.resample import replicate_stderr
+from evalkit.stats.sparse import Changes
+from evalkit.stats.stratified import weighted_mean
 
 
 class Difference(Protocol):
@@ -85,10 +93,35 @@ def paired_difference(
     """The difference of two means over the same items (n,), values as the metric has them, no NaN.
 
     ``clusters``: codes 0..C-1, one an item. ``weights`` (n,): how much an item counts (tasks of a group that count the same
-    whatever their size); equal by default. ``low``/``high``: the metric's range where it has one, which bounds what unseen
-    differences can do. Raises ValueError for arrays of different lengths or without items.
+    whatever their size); equal by default. Items of one weight are a stratum, degrees of freedom are Welch and
+    Satterthwaite's. ``low``/``high``: the metric's range where it has one, which bounds what unseen differences can do; the
+    range of the values seen stands in for it.
+
+    Raises ValueError for arrays of different lengths, without items, or with values that are not finite.
     """
-    raise NotImplementedError
+    n = len(baseline)
+    if not n or any(len(column) != n for column in (system, clusters, weights) if column is not None):
+        raise ValueError("a paired difference needs as many values of both systems (and clusters, weights), at least one")
+    if not (np.isfinite(baseline).all() and np.isfinite(system).all()):
+        raise ValueError("a paired difference needs finite values")
+    if weights is not None and not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError("weights must be above 0")
+    codes = _clusters(clusters)
+    weights = None if weights is None or np.ptp(weights) <= 1e-12 * weights.max() else weights
+    ends = (0.0, 1.0) if low is None or high is None else (low, high)
+    binary = all(bool(((x == ends[0]) | (x == ends[1])).all()) for x in (baseline, system))
+    if binary and codes is None and weights is None:
+        lost, gained = int((system < baseline).sum()), int((system > baseline).sum())
+        return ShareDifference(lost, gained, n, ends[1] - ends[0])
+    span = ends[1] - ends[0] if binary else _span(np.concatenate([baseline, system]), low, high)
+    differences = system - baseline
+    found = weighted_mean(differences, weights, codes)
+    changes = None
+    if found.stderr is not None:
+        changed = _changed(differences != 0, codes, found.units)
+        changes = Changes(found.value, found.stderr, found.df, found.effective, changed, span)
+    bound = math.inf if low is None or high is None else span
+    return MeanDifference(found.value, n, found.units, "t" if codes is None else "t-clustered", changes, bound)
 
 
 def totals_difference(
@@ -100,5 +133,53 @@ def totals_difference(
     resamples: int = 10_000,
     seed: int | None = 0,
 ) -> Difference:
-    """The difference of a value of column totals (BLEU, F1): paired bootstrap over items, or over ``clusters``."""
-    raise NotImplementedError
+    """The difference of a value of column totals (BLEU, F1): paired bootstrap over items, or over ``clusters``.
+
+    Where a system's value is not defined the difference is NaN, and everything else ``None``. Without ``low`` and ``high``
+    the range is that of the values that single items have. Raises ValueError for rows of different numbers, or none.
+    """
+    codes = _clusters(clusters)
+    drawn = paired_replicates(pair, clusters=codes, resamples=resamples, seed=seed)
+    n = len(pair.system)
+    units = n if codes is None else int(codes.max()) + 1
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        ends = [float(pair.finish(rows.sum(axis=0)[None])[0]) for rows in (pair.baseline, pair.system)]
+    value = ends[1] - ends[0]
+    defined = drawn[np.isfinite(drawn)]
+    stderr = replicate_stderr(defined)
+    if not math.isfinite(value) or stderr is None or len(defined) < 0.5 * len(drawn):
+        return TotalsDifference(value, n, units, defined, None)
+    changed = _changed((pair.baseline != pair.system).any(axis=1), codes, units)
+    span = _totals_span(pair, ends, low, high)
+    changes = Changes(value, stderr, units - 1, units, changed, span)
+    return TotalsDifference(value, n, units, defined, changes, math.inf if low is None or high is None else span)
+
+
+def _clusters(clusters: Ints | None) -> Ints | None:
+    """Codes without gaps; clusters that all hold one item are none."""
+    if clusters is None or not len(clusters):
+        return None
+    distinct, codes = np.unique(clusters, return_inverse=True)
+    return None if len(distinct) == len(clusters) else codes.astype(np.int64).reshape(-1)
+
+
+def _changed(different: np.ndarray, codes: Ints | None, units: int) -> float:
+    """The share of units with an item that differs."""
+    count = different.sum() if codes is None else len(np.unique(codes[different]))
+    return float(count) / units
+
+
+def _span(values: Array, low: float | None, high: float | None) -> float:
+    """The most that an item can change: the metric's range, or that of the values where an end is open."""
+    least, most = float(values.min()), float(values.max())
+    span = max(most, most if high is None else high) - min(least, least if low is None else low)
+    # nothing varies and nothing is known: at least the values' own size
+    return span if span > 0 else max(abs(least), abs(most)) or 1.0
+
+
+def _totals_span(pair: Pair, values: list[float], low: float | None, high: float | None) -> float:
+    if low is not None and high is not None:
+        return _span(np.array(values), low, high)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        single = np.concatenate([pair.finish(rows) for rows in (pair.baseline, pair.system)])
+    return _span(np.concatenate([single[np.isfinite(single)], values]), low, high)

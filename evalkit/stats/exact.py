@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from evalkit.stats.distributions import normal_quantile, t_cdf
+from evalkit.stats.distributions import incomplete_beta, normal_quantile, t_cdf
 from evalkit.stats.intervals import Interval
 
 
@@ -27,6 +27,27 @@ def _log_probability(k: int, n: int, p: float) -> float:
 def mcnemar_p(one: int, other: int) -> float:
     """Exact McNemar (sign) test: p of pairs that changed in ``one`` direction and in the ``other``, were both as likely."""
     return binomial_p(one, one + other)
+
+
+def mcnemar_worse_p(lost: int, gained: int) -> float:
+    """One-sided exact McNemar: the chance of at least ``lost`` of the pairs that changed, were both directions as likely.
+
+    Small where a system lost more than it gained; 1 where it lost nothing.
+    """
+    if lost < 0 or gained < 0:
+        raise ValueError(f"no counts: {lost} lost and {gained} gained")
+    return 1.0 if lost == 0 else incomplete_beta(lost, gained + 1, 0.5)
+
+
+def mcnemar_mid_p(one: int, other: int) -> float:
+    """Two-sided mid-p McNemar: half the chance of what was seen is left out (Fagerland et al. 2013); 1 where both are equal.
+
+    Less conservative than `mcnemar_p`, but it may exceed its level a little: no test to gate by.
+    """
+    if one == other:
+        return 1.0
+    seen = math.exp(_log_probability(min(one, other), one + other, 0.5))
+    return mcnemar_p(one, other) - seen
 
 
 def pearson_p(r: float, n: int) -> float | None:

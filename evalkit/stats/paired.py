@@ -124,6 +124,21 @@ def paired_tests(
     return {key: _tested(result, *beyond[key], equal=tables.equal(pairs[key])) for key, result in found.items()}
 
 
+def paired_replicates(
+    pair: Pair, *, clusters: Ints | None = None, resamples: int = RESAMPLES, seed: int | None = SEED
+) -> Array:
+    """Bootstrap replicates of the difference of one pair, of the draws that `paired_tests` makes; undefined ones are NaN.
+
+    Fewer than ``resamples`` beyond 300 million draws, none of a single unit. Raises ValueError as `paired_tests` does.
+    """
+    if len(pair.baseline) != len(pair.system) or not len(pair.baseline):
+        raise ValueError(f"paired rows must be as many, at least one: {len(pair.baseline)} and {len(pair.system)}")
+    tables = _Tables({"": pair}, clusters)
+    count = _affordable(resamples, tables.units, _RESAMPLE_DRAWS, 100) if tables.units > 1 else 0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return tables.bootstrap(count, seed)[""]
+
+
 def _affordable(asked: int, units: int, draws: int, least: int) -> int:
     return min(asked, max(least, draws // units))
 
