@@ -1,0 +1,1 @@
+"""Human evaluation: blind sheets out, validated ratings back, agreement and calibration."""
