@@ -32,9 +32,9 @@ class Row:
     """One line of one annotator's sheet, with what the sheet must not tell.
 
     ``id`` is letters only, with a check letter. ``first`` and ``second`` are what is shown (``second`` in a pair only), in
-    the order in which they are shown. ``of`` is the row that a repeat repeats. ``expected`` maps the criteria of an attention
-    check to the highest value that an attentive rater gives (or, in a pair, the side). ``digest`` is the SHA-256 of the
-    shown texts as `text_digest` writes them.
+    the order in which they are shown. ``of`` is the row that a repeat repeats. ``expected`` maps the criteria of an
+    attention check to the highest value that an attentive rater gives (or, in a pair, the side). ``digest`` is the SHA-256
+    of the shown texts as `text_digest` writes them.
     """
 
     id: str
