@@ -54,7 +54,9 @@ def load_criteria(name: str | Path, folder: Path | None = None) -> tuple[Rubric,
         return rubric, (rubric.criterion(text),)
     if having:
         raise RubricError(f"several rubrics have a criterion {text!r}: say {' or '.join(f'{r}/{text}' for r in having)}")
-    return load_rubric(text, folder), ()  # raises, with the nearest names
+    known = [*shipped(), *(name for rubric in shipped() for name in load_rubric(rubric).names)]
+    hint = nearest(text, known) or f"; there are {', '.join(shipped())}"
+    raise RubricError(f"there is no rubric or criterion {text!r}{hint}; a file of your own ends in .yaml")
 
 
 @lru_cache(maxsize=64)
