@@ -59,7 +59,7 @@ def test_what_is_not_there_is_told_with_the_nearest(name, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"criterias": []}, r"mine.yaml:\d: unknown key 'criterias' \(did you mean criteria"),
+        ({"criterias": []}, r"mine.yaml:\d+: unknown key 'criterias' \(did you mean criteria"),
         ({"criteria": []}, r"mine.yaml:1: criteria: "),
         ({"needs": ["source"]}, "needs must name output"),
         ({"form": "pairwise"}, "the scale of tone in a pairwise rubric is|in a pairwise rubric the scale of tone is"),
