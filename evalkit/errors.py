@@ -11,6 +11,7 @@ EvalkitError                  1
 |   +-- ConfigError           2   a run file, or a resumed run whose configuration differs
 |   +-- CodeRefused           2   code from a task folder, without --allow-code
 |   +-- StoreError            2   a run directory that cannot be read, written or locked
+|       +-- NotFound          2   no run, score file or commit of that name
 +-- NotComparable             4   runs that must not be compared, or a gate that cannot be decided
 +-- Incomplete                5   the run stopped early and can be resumed
 +-- Interrupted             130   Ctrl-C; everything answered is kept
@@ -68,6 +69,10 @@ class CodeRefused(UsageError):
 
 class StoreError(UsageError):
     """A run directory cannot be read, written or locked."""
+
+
+class NotFound(StoreError):
+    """There is no run, score file or commit of that name: not the same as one that cannot be read."""
 
 
 class NotComparable(EvalkitError):
