@@ -291,47 +291,7 @@
     }
   }
 
-  /** Scatter plots: the name of the dot under the pointer or in focus, written where nothing covers it. */
-  function plots() {
-    for (const plot of document.querySelectorAll(".plot")) {
-      const callout = plot.querySelector(".callout"), wide = plot.viewBox.baseVal.width;
-      const dots = [...plot.querySelectorAll(".pt")];
-      for (const dot of dots) dot.querySelector("title").remove(); // the browser's own label would come on top
-      const point = (dot) => {
-        const x = dot.cx.baseVal.value, y = dot.cy.baseVal.value, right = x < wide / 2;
-        callout.textContent = dot.getAttribute("aria-label");
-        callout.setAttribute("x", right ? x + 9 : x - 9);
-        callout.setAttribute("y", y < 30 ? y + 20 : y - 8);
-        callout.setAttribute("text-anchor", right ? "start" : "end");
-        plot.classList.add("pointed");
-      };
-      const leave = () => {
-        callout.textContent = "";
-        plot.classList.remove("pointed");
-        if (dots.includes(document.activeElement)) point(document.activeElement);
-      };
-      for (const [position, dot] of dots.entries()) {
-        dot.addEventListener("mouseenter", () => point(dot));
-        dot.addEventListener("mouseleave", leave);
-        dot.addEventListener("focus", () => point(dot));
-        dot.addEventListener("blur", leave);
-        dot.addEventListener("keydown", (event) => {
-          const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-          const next = by && dots[position + by];
-          if (!by) return;
-          event.preventDefault();
-          if (!next) return;
-          dot.tabIndex = -1;
-          next.tabIndex = 0;
-          next.focus();
-        });
-      }
-    }
-  }
-
   async function start() {
-    document.documentElement.classList.add("js");
-    plots();
     $("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText($("command").textContent);
       $("copy").textContent = "Copied";

@@ -43,6 +43,17 @@ class ReadyTask:
     def filters(self) -> tuple[Filter, ...]:
         return self.task.filters
 
+    def identity(self) -> dict[str, Json]:
+        """What of the task decides the numbers."""
+        return {
+            "definition": content_hash(self.task.config),
+            "data": self.task.data_hash,
+            "version": self.task.version,
+            "num_fewshot": self.task.num_fewshot,
+            "scorers": [scorer.signature() for scorer in self.scorers],
+            **({"form": self.definition.form} if self.definition.form else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -65,17 +76,7 @@ class Prepared:
             "model": {"name": self.model.name, "fingerprint": self.model.fingerprint},
             "roles": {role: {"name": m.name, "fingerprint": m.fingerprint} for role, m in self.roles.items()},
             "options": self.options.content(),
-            "tasks": {
-                ready.name: {
-                    "definition": content_hash(ready.task.config),
-                    "data": ready.task.data_hash,
-                    "version": ready.task.version,
-                    "num_fewshot": ready.task.num_fewshot,
-                    "scorers": [scorer.signature() for scorer in ready.scorers],
-                    **({"form": ready.definition.form} if ready.definition.form else {}),
-                }
-                for ready in self.tasks
-            },
+            "tasks": {ready.name: ready.identity() for ready in self.tasks},
         }
 
 

@@ -52,7 +52,7 @@ class RunStore:
         self.path = path
         self.manifest = manifest
         self._samples: dict[str, SampleLog] = {}
-        self._lock = _take_lock(path) if write else None
+        self._lock = take_lock(path) if write else None
         self._write = write
         if write:
             clear_leftovers(path)
@@ -213,7 +213,8 @@ def _point_latest(parent: Path, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _take_lock(path: Path) -> IO[str]:
+def take_lock(path: Path) -> IO[str]:
+    """The open file that holds a directory's lock until it is closed; a StoreError where another process has it."""
     try:
         file = (path / "lock").open("a+")
     except OSError as error:

@@ -1,0 +1,132 @@
+"""Evaluating a series of checkpoints, one after the other, each as a run of its own."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit.errors import ConfigError, ModelError, StoreError
+from evalkit.runner.options import RunOptions
+from evalkit.runner.prepare import Prepared, ready_task, select
+from evalkit.runner.run import Run, open_run
+from evalkit.runner.series import Member, Series
+from evalkit.runner.store import MANIFEST, read_manifest
+from evalkit.types import Json
+
+#: What a sweep would do with a checkpoint.
+Intent = Literal["done", "run", "resume"]
+
+#: Evaluates a checkpoint. Raises ModelError for one that cannot be loaded.
+Evaluate = Callable[[RunOptions], Run]
+
+
+def check_options(options: RunOptions) -> None:
+    """Refuse what a sweep cannot do."""
+    if options.model is not None:
+        raise ConfigError("--model and --model-glob exclude each other: a sweep takes its models from the pattern")
+    if options.resume:
+        raise ConfigError("--resume goes on with one run; a sweep is resumed by the same command")
+    if not options.tasks:
+        raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
+
+
+def intents(series: Series | None, members: Iterable[Member], options: RunOptions) -> list[tuple[Member, Intent]]:
+    """What the same command would do with each checkpoint. Tasks are loaded (a slip among them is told here), models not."""
+    fresh = _Fresh(options)
+    found: list[tuple[Member, Intent]] = []
+    for member in members:
+        run = None if series is None or options.new else series.run_of(member)
+        if run is None or not fresh(run):
+            found.append((member, "run"))
+        else:
+            found.append((member, "done" if run.status == "complete" else "resume"))
+    return found
+
+
+def run_series(
+    series: Series,
+    options: RunOptions,
+    evaluate: Evaluate,
+    *,
+    changed: Callable[[], None] = lambda: None,
+    failed: Callable[[Member], None] = lambda member: None,
+) -> None:
+    """Evaluate what is not finished, in order; ``changed`` is called after each checkpoint.
+
+    A checkpoint that cannot be loaded is told to ``failed``, and the others go on. A run that is interrupted ends the sweep.
+    """
+    todo = [member for member, intent in intents(series, series.members, options) if intent != "done"]
+    series.update(status="running")
+    for member in todo:
+        name = None if options.name is None else f"{options.name}_{member.name}"
+        error = None
+        try:
+            run = evaluate(replace(options, model=member.model, name=name))
+        except ModelError as raised:
+            error = str(raised)  # and not the exception itself: its frames would keep the half-loaded model
+        release()
+        if error is not None:
+            broken = replace(member, status="failed", run=None, error=error)
+            series.keep(broken)
+            failed(broken)
+        else:
+            counted = run.manifest.get("model", {}).get("parameters")
+            parameters = counted or member.parameters
+            series.keep(replace(member, run=run.path.name, status=run.status, error=None, parameters=parameters))
+            if run.status == "interrupted":
+                series.update(status="interrupted")
+                changed()
+                return
+        changed()
+    whole = all(member.finished for member in series.members)
+    series.update(status="complete" if whole else "incomplete")
+    changed()
+
+
+def finished_run(prepared: Prepared, config_hash: str) -> Run | None:
+    """A complete run of exactly this configuration, if there is one: a checkpoint that was evaluated by itself before."""
+    if prepared.options.new:
+        return None
+    for path in sorted(Path(prepared.options.output_dir).glob(f"*_{config_hash[:8]}*/{MANIFEST}"), reverse=True):
+        try:
+            manifest = read_manifest(path.parent)
+        except StoreError:
+            continue  # damaged, so nothing to take over
+        if manifest["config_hash"] == config_hash and manifest["status"] == "complete":
+            return open_run(path.parent)
+    return None
+
+
+def release() -> None:
+    """Give back the memory of a model that nothing refers to any more: networks refer to themselves in circles."""
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class _Fresh:
+    """Whether a run's tasks are what they would be now: definitions, data and scorers, each read once."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._configs = select(options).tasks
+        self._known: dict[bool, Mapping[str, Json]] = {}
+        self._tasks(lettered=False)
+
+    def __call__(self, run: Run) -> bool:
+        stored = run.manifest["identity"]["tasks"]
+        lettered = self._options.form == "auto" and any("form" in entry for entry in stored.values())
+        return bool(stored == self._tasks(lettered=lettered))
+
+    def _tasks(self, *, lettered: bool) -> Mapping[str, Json]:
+        """As they are asked by log-likelihoods where a file says nothing, or by letters where the model could not."""
+        if lettered not in self._known:
+            form: Literal["letter", "loglikelihood"] = "letter" if lettered else "loglikelihood"
+            ready = [ready_task(config, self._options, form) for config in self._configs]
+            self._known[lettered] = {task.name: task.identity() for task in ready}
+        return self._known[lettered]
