@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from evalkit.errors import ConfigError, StoreError, nearest
+from evalkit.errors import ConfigError, NotFound, StoreError, nearest
 from evalkit.runner.files import clear_leftovers, unwritable, write_json
 from evalkit.runner.journal import Journal
 from evalkit.runner.samples import SampleLog
@@ -156,7 +156,10 @@ def newest_unfinished(parent: Path, config_hash: str) -> Path | None:
 
 
 def find_run(name: str, parent: Path) -> Path:
-    """A run by path, by name under ``parent``, by a unique part of its name, or ``latest``."""
+    """A run by path, by name under ``parent``, by a unique part of its name, or ``latest``.
+
+    Raises NotFound where there is none, StoreError where several fit.
+    """
     for path in (Path(name), parent / name):
         if (path / MANIFEST).is_file():
             return path.resolve()
@@ -167,8 +170,8 @@ def find_run(name: str, parent: Path) -> Path:
         raise StoreError(f"{name!r} fits {len(matches)} runs in {parent}: {', '.join(sorted(p.name for p in matches)[:5])}")
     known = [p.parent.name for p in parent.glob(f"*/{MANIFEST}")]
     if not known:
-        raise StoreError(f"no run {name!r} here, and no runs at all in {parent} (--output-dir names another folder)")
-    raise StoreError(f"no run {name!r} here or in {parent}{nearest(name, known)}")
+        raise NotFound(f"no run {name!r} here, and no runs at all in {parent} (--output-dir names another folder)")
+    raise NotFound(f"no run {name!r} here or in {parent}{nearest(name, known)}")
 
 
 def require_same_config(path: Path, old: Json, new: Json) -> None:
