@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit.comparison.base import RunScores
+from evalkit.comparison.directory import read_run
+from evalkit.runner.store import find_run
 
 
 def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: str | None = None) -> RunScores:
@@ -14,4 +16,5 @@ def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: st
     (``*.jsonl.gz``, `promote`) or ``git:REF:PATH`` of one. Raises StoreError where there is nothing of that kind, with the
     nearest names.
     """
-    raise NotImplementedError
+    text = str(source)
+    return read_run(find_run(text.removeprefix("run:"), Path(output_dir)), source=text, name=name)

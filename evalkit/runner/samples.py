@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,21 @@ class SampleLog:
 
     def __getitem__(self, position: int) -> tuple[Sample, tuple[Request, ...]]:
         """The sample at a position; raises StoreError where the log is damaged."""
+        self._require_whole()
+        return decode(self._log.read(self._where[position]))
+
+    def contents(self) -> Iterator[dict[str, Any]]:
+        """Every sample in order as `encode` laid it out, for who makes no objects of it; raises StoreError as above."""
+        self._require_whole()
+        for _, value in self._log.values():
+            yield _decode(value.decode("utf-8", "surrogatepass"))[0]
+        self._log.rest()
+
+    def _require_whole(self) -> None:
         if self._log.damaged:
             raise StoreError(
                 f"{self._log.folder} is damaged; run the same command with --resume to write it anew (no answer is lost)"
             )
-        return decode(self._log.read(self._where[position]))
 
     def rest(self) -> None:
         """Let go of open files until the next read: a run can have more tasks than a process may have files."""

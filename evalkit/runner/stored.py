@@ -101,6 +101,13 @@ class PastScorer(BaseScorer):
     def group(self, record: Record) -> str | None:
         return self._again()[self.name].group(record)
 
+    def again(self) -> Scorer:
+        """The scorer rebuilt, for metrics that are more than means of statistics; raises what `stored_tasks` does.
+
+        KeyError: the task's definition makes no scorer of that name any more.
+        """
+        return self._again()[self.name]
+
 
 def scorer_entries(tasks: Sequence[Scored]) -> dict[str, Json]:
     """What the file of summaries keeps of the scorers of each task so that `read_tasks` can do without them."""
