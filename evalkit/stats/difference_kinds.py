@@ -11,7 +11,7 @@ from evalkit.stats.distributions import normal_quantile
 from evalkit.stats.exact import mcnemar_p, mcnemar_worse_p
 from evalkit.stats.intervals import Interval
 from evalkit.stats.means import Array
-from evalkit.stats.sparse import MOST_ITEMS, Changes
+from evalkit.stats.sparse import MOST_UNITS, Changes
 from evalkit.stats.tango import tango_interval, tango_variance
 
 #: Replicates this near to the difference, relative to the values, are the same: only the order of a sum differed.
@@ -64,7 +64,7 @@ class ShareDifference:
     def needed(self, margin: float, alpha: float, power: float = 0.8) -> int | None:
         """By the score test's own variances: z_a sd(at -margin) + z_b sd(at 0) = margin sqrt(n), for as many flips."""
         needed = self._reach(margin / self.scale, alpha, power) if 0 < margin < self.scale else None
-        return None if needed is None or needed > MOST_ITEMS else math.ceil(needed)
+        return None if needed is None or needed > MOST_UNITS else math.ceil(needed)
 
     def certifiable(self, alpha: float, power: float = 0.8) -> float | None:
         low, high = 0.0, 1.0

@@ -9,9 +9,14 @@ stay as they were seen. With J = s + d, and v the variance of a unit that was se
     v (1 - x / J) + x (J - x),    x = d - delta,
 
 and the bound at t standard errors solves a quadratic in x. Without any change seen that is x = s t^2 / (N + t^2), Tango's
-and Wilson's bound. For s stand the sizes of the changes that were seen together with `PRIOR` units that changed by the
-whole range: a few changes do not tell how large others are, many do. Bounds are never nearer than t's own, and where all
-units differ (dense data) the two soon agree.
+and Wilson's bound. For s^2 stands the mean square of the changes that were seen and of one more, of the whole range: a few
+changes do not tell how large others are, many do.
+
+How many changes were seen is a matter of what carries the variance, k = (sum d^2)^2 / sum d^4 (twelve equal changes are 12;
+noise in all units beside two large changes is 2), less where all together are smaller than `_NOISE` of the range (rounding
+of another number format is no change). The score variance counts in full at k = 0 and fades out until t is left as it is, once
+k is `MANY` and also `SHARE` of the units. Bounds are never nearer than t's own. What nobody can tell from a sample is a rare
+failure that it does not hold behind changes that it does: without a range given, or with dense noise, that risk is t's.
 """
 
 from __future__ import annotations
@@ -19,20 +24,31 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from evalkit.stats.distributions import normal_quantile, t_cdf, t_quantile
+import numpy as np
 
-#: Units that are taken to have changed by the whole range, beside those that were seen to change.
-PRIOR = 2.0
+from evalkit.stats.distributions import normal_quantile, t_cdf, t_quantile
+from evalkit.stats.means import Array
+
+#: So many changes, and this share of the units (normal differences have 1/3), from which on t holds its level.
+MANY, SHARE = 10.0, 0.15
+_NOISE = 0.1
 _TINY = 1e-12
-MOST_ITEMS = 10**9
+MOST_UNITS = 10**9
+
+
+def effective_changes(differences: Array, span: float) -> float:
+    """How many of the ``differences`` (n,) of units carry their variance; ``span`` is the most that a unit can change."""
+    squares = np.square(differences / span)
+    total, fourth = float(squares.sum()), float(squares @ squares)
+    return total**3 / (fourth * (total + _NOISE**2)) if fourth > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What was seen of ``units`` > 0 independent differences (an effective, fractional number where they weigh unequally).
 
-    ``stderr`` is that of their mean ``value``, ``df`` its degrees of freedom, ``changed`` the share of units that are not
-    zero, and ``span`` > 0 the most that a unit can change.
+    ``stderr`` is that of their mean ``value``, ``df`` its degrees of freedom, ``changed`` the share of `effective_changes`
+    among them, and ``span`` > 0 the most that a unit can change.
     """
 
     value: float
@@ -62,7 +78,7 @@ class Changes:
         low, high = 1.0, 2.0
         while not self._certifies(high, margin, alpha, power):
             low, high = high, 2 * high
-            if high > MOST_ITEMS:
+            if high > MOST_UNITS:
                 return None
         while high - low > 0.25:
             middle = 0.5 * (low + high)
@@ -83,36 +99,39 @@ class Changes:
     def _variance(self) -> float:
         return self.units * self.stderr**2
 
+    def _doubt(self, units: float) -> float:
+        """How much the score variance counts among ``units`` that change as these do, in [0, 1]."""
+        return max(0.0, 1 - self.changed * units / MANY, 1 - self.changed / SHARE)
+
     def _size(self, units: float) -> float:
-        """Root mean square of changes, as among ``units`` that change as these do, with the prior ones."""
-        seen = units * (self._variance + self.value**2) + PRIOR * self.span**2
-        return math.sqrt(seen / (units * self.changed + PRIOR))
+        """Root mean square of changes among ``units`` that change as these do, with one more of the whole range."""
+        seen = units * (self._variance + self.value**2) + self.span**2
+        return math.sqrt(seen / (units * self.changed + 1))
 
     def _reach(self, value: float, t: float) -> float:
         """How far below ``value`` (the mean, or its negative) the bound at ``t`` standard errors lies."""
         jump = max(self._size(self.units) + value, _TINY * self.span)
-        variance = self._variance
-        linear = t * t * (jump - variance / jump)
-        root = math.sqrt(linear**2 + 4 * (self.units + t * t) * t * t * variance)
-        return max((linear + root) / (2 * (self.units + t * t)), t * self.stderr)
+        variance, t2 = self._variance, t * t
+        doubt = self._doubt(self.units)
+        linear = doubt * t2 * (jump - variance / jump)
+        square = self.units + doubt * t2
+        return max((linear + math.sqrt(linear**2 + 4 * square * t2 * variance)) / (2 * square), t * self.stderr)
 
     def _statistic(self) -> float:
-        """Standard errors between the mean and zero, the smaller of the two forms."""
+        """Standard errors between the mean and zero."""
         x = abs(self.value)
-        if x == 0:
-            return 0.0
-        variance = max(_null_variance(x, self._size(self.units) + x, self._variance), self._variance)
-        return self.value * math.sqrt(self.units / variance) if variance > 0 else math.copysign(math.inf, self.value)
+        variance = self._null_variance(x, self._size(self.units) + x, self.units)
+        return self.value * math.sqrt(self.units / variance) if x > 0 else 0.0
 
     def _certifies(self, units: float, margin: float, alpha: float, power: float) -> bool:
-        """Whether so many units certify: z_a sd(margin) + z_b sd(0) <= margin sqrt(units), as for any score test."""
-        variance, jump = self._variance, self._size(units)
-        worst = max(_null_variance(margin, jump, variance), variance)
+        """Whether so many units certify: z_a sd(at -margin) + z_b sd(at 0) <= margin sqrt(units), as for any score test."""
+        worst = self._null_variance(margin, self._size(units), units)
         df = max(1.0, float(int(self.df * units / self.units)))
-        reach = t_quantile(1 - alpha, df) * math.sqrt(worst) + normal_quantile(power) * math.sqrt(variance)
+        reach = t_quantile(1 - alpha, df) * math.sqrt(worst) + normal_quantile(power) * math.sqrt(self._variance)
         return reach <= margin * math.sqrt(units)
 
-
-def _null_variance(x: float, jump: float, variance: float) -> float:
-    """A unit's variance where the mean was moved by ``x`` through a share of units that jump."""
-    return variance * (1 - x / jump) + x * (jump - x)
+    def _null_variance(self, x: float, jump: float, units: float) -> float:
+        """A unit's variance where the mean was moved by ``x`` through a share of units that jump."""
+        variance = self._variance
+        moved = variance * (1 - x / jump) + x * (jump - x)
+        return variance + self._doubt(units) * max(0.0, moved - variance)
