@@ -114,6 +114,10 @@ class Budgets(_Strict):
                 raise ValueError(f"{name} is in seconds; against the baseline it is {name.removesuffix('_s')}: {limit}")
             if name == "error_rate" and limit.kind != "absolute":
                 raise ValueError(f"error_rate is a share of the candidate's samples (0.5%), not {limit}")
+            if limit.kind == "within" and name != "output_tokens":
+                raise ValueError(
+                    f"{name}: {limit} bounds both ways, but less is no fault: write {str(limit).replace('±', '+')}"
+                )
             if limit.percent and name != "error_rate":
                 raise ValueError(f"{name}: {limit} of what? Write +{limit} (at most so much over the baseline) or ±{limit}")
         return self

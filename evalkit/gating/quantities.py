@@ -1,4 +1,4 @@
-"""Margins, limits and levels as a policy writes them: ``2pp``, ``0.5``, ``5%``; ``+10%``, ``±20%``, ``4``; ``0.55``, ``55%``."""
+"""Margins (``2pp``, ``0.5``, ``5%``), limits (``+10%``, ``±20%``, ``4``) and levels (``0.55``, ``55%``) of a policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHARE = re.compile(rf"({_NUMBER})\s*(%)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """How much worse is still good enough: ``points`` (a share's, 0.02 for 2pp), ``units`` of the metric, or a ``relative`` part."""
+    """How much worse is good enough: ``points`` of a share (0.02 for 2pp), ``units`` of the metric, a ``relative`` part."""
 
     value: float
     kind: Literal["points", "units", "relative"]
@@ -30,7 +30,7 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a budget allows: at most ``absolute``, at most so much ``more`` than the baseline, or ``within`` so much of it."""
+    """What a budget allows: ``absolute`` at most, at most so much ``more`` than the baseline, ``within`` so much of it."""
 
     value: float
     kind: Literal["absolute", "more", "within"]

@@ -1,0 +1,224 @@
+"""Which comparisons a policy's checks name, with everything a check says of them resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from evalkit.comparison.base import Comparison, RunScores
+from evalkit.comparison.compare import compare_scores
+from evalkit.comparison.numbers import is_share
+from evalkit.errors import ConfigError, NotComparable, nearest
+from evalkit.gating.base import Require
+from evalkit.gating.policy import Check, Policy, SliceCheck
+from evalkit.gating.quantities import Margin
+from evalkit.scorers.base import MetricInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A comparison that a check (number ``at`` of the policy) asks for. ``margin`` is in the metric's units.
+
+    ``margin`` is ``None`` where the check has only a floor. ``said`` is the margin as the policy has it.
+    """
+
+    at: int
+    check: Check
+    found: Comparison
+    margin: float | None
+    said: Margin | None
+    require: Require
+    min_n: int
+
+
+def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[Selected]:
+    """The comparisons of all checks in the policy's order, each check's slices after it.
+
+    A check that names its task wins over one with a pattern. Raises NotComparable for a task, metric, filter or slice that a
+    run does not have (with the nearest names) and for runs that must not be compared, ConfigError for a margin that does not
+    fit its metric.
+    """
+    chosen = [_tasks(policy, at, baseline, candidate) for at in range(len(policy.checks))]
+    comparisons = _compared(policy, baseline, candidate, chosen)
+    named: dict[tuple[str, str, str, str], bool] = {}
+    picked: list[list[Selected]] = []
+    for at, check in enumerate(policy.checks):
+        mine = [c for c in comparisons[_clusters(policy, check, baseline)] if c.task in chosen[at]]
+        picked.append(list(_picked(policy, at, mine)))
+        for one in picked[-1]:
+            named[_key(one.found)] = named.get(_key(one.found), False) or not is_pattern(check.task)
+    return [
+        one
+        for at, check in enumerate(policy.checks)
+        for one in picked[at]
+        if not (is_pattern(check.task) and named[_key(one.found)])
+    ]
+
+
+def is_pattern(task: str) -> bool:
+    return any(mark in task for mark in "*?[")
+
+
+def leaves(run: RunScores, task: str) -> tuple[str, ...]:
+    """The tasks of a group, or the task itself."""
+    groups = {group["group"]: tuple(group["leaves"]) for group in run.manifest.get("groups") or ()}
+    return groups.get(task, (task,))
+
+
+def task_names(run: RunScores) -> list[str]:
+    """Tasks and groups of a run."""
+    have = {task for task, _ in run.tasks}
+    groups = [g["group"] for g in run.manifest.get("groups") or () if g["leaves"] and have.issuperset(g["leaves"])]
+    return list(dict.fromkeys([*groups, *(task for task, _ in run.tasks)]))
+
+
+def matching_tasks(pattern: str, run: RunScores) -> list[str]:
+    """The task or group of this name, else the tasks that a pattern fits, else the groups."""
+    names = task_names(run)
+    tasks = [name for name in names if any(name == task for task, _ in run.tasks)]
+    return [name for name in names if name == pattern] or matching(pattern, tasks) or matching(pattern, names)
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name == pattern] or [name for name in names if fnmatchcase(name, pattern)]
+
+
+def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said: Margin, baseline: float | None) -> float:
+    """``said`` in the metric's units. Raises ConfigError with the line where it does not fit the metric."""
+    where = policy.where("checks", at, "margin") if policy.checks[at].margin else policy.where("defaults", "margin")
+    if said.kind == "points" and not is_share(metric):
+        raise ConfigError(
+            f"{where}: {said} is in percentage points, but {metric.name} of {task} is no share between 0 and 1: give it a "
+            "margin in its own units (0.5) or relative to the baseline (5%)"
+        )
+    if (
+        said.kind == "units"
+        and metric.low is not None
+        and metric.high is not None
+        and said.value >= metric.high - metric.low
+    ):
+        hint = f"; {said}pp is {said} percentage points" if is_share(metric) else ""
+        raise ConfigError(
+            f"{where}: a margin of {said} is the whole range of {metric.name} of {task} "
+            f"({metric.low:g} to {metric.high:g}){hint}"
+        )
+    return said.value * abs(baseline or 0.0) if said.kind == "relative" else said.value
+
+
+def _key(found: Comparison) -> tuple[str, str, str, str]:
+    return found.task, found.filter, f"{found.scorer} {found.metric.name}", found.slice or ""
+
+
+def _tasks(policy: Policy, at: int, baseline: RunScores, candidate: RunScores) -> list[str]:
+    """The tasks and groups that a check names, which both runs must have."""
+    pattern = policy.checks[at].task
+    sides = [matching_tasks(pattern, run) for run in (baseline, candidate)]
+    for run, found in zip((baseline, candidate), sides, strict=True):
+        if not found:
+            raise _absent(policy, at, "task", pattern, task_names(run), run)
+    for name in sides[0]:
+        if name not in sides[1]:
+            raise _absent(policy, at, "task", name, task_names(candidate), candidate)
+    return sides[0]
+
+
+def _clusters(policy: Policy, check: Check, baseline: RunScores) -> str | None:
+    """The slice whose labels are the clusters: the check's own, or the default where all its tasks have it."""
+    if check.cluster_by is not None or policy.defaults.cluster_by is None:
+        return check.cluster_by
+    names = {leaf for task in matching_tasks(check.task, baseline) for leaf in leaves(baseline, task)}
+    having = [policy.defaults.cluster_by in task.slices for (name, _), task in baseline.tasks.items() if name in names]
+    return policy.defaults.cluster_by if having and all(having) else None
+
+
+def _compared(
+    policy: Policy, baseline: RunScores, candidate: RunScores, chosen: list[list[str]]
+) -> dict[str | None, list[Comparison]]:
+    """All comparisons by what they are clustered by: one pass for each."""
+    tasks: dict[str | None, dict[str, None]] = {}
+    slices: dict[str | None, set[str]] = {}
+    for check, names in zip(policy.checks, chosen, strict=True):
+        by = _clusters(policy, check, baseline)
+        tasks.setdefault(by, {}).update(dict.fromkeys(names))
+        slices.setdefault(by, set()).update(part.name.partition("=")[0] for part in check.slices)
+    return {
+        by: compare_scores(
+            baseline,
+            candidate,
+            tasks=list(names),
+            slices=sorted(slices[by]) or False,
+            cluster_by=by,
+            min_overlap=policy.min_overlap,
+            errors_as_wrong=policy.errors == "wrong",
+        )
+        for by, names in tasks.items()
+    }
+
+
+def _picked(policy: Policy, at: int, comparisons: Collection[Comparison]) -> Iterator[Selected]:
+    check = policy.checks[at]
+    filters = list(dict.fromkeys(c.filter for c in comparisons))
+    if check.filter is not None and check.filter not in filters:
+        raise _absent(policy, at, "filter", check.filter, filters)
+    mine = [c for c in comparisons if check.filter in (None, c.filter)]
+    whole = [c for c in mine if c.slice is None]
+    names = list(dict.fromkeys(c.metric.name for c in whole))
+    wanted = matching(check.metric, names) if check.metric is not None else []
+    if check.metric is not None and not wanted:
+        raise _absent(policy, at, "metric", check.metric, names)
+    headline = [c for c in whole if (c.metric.name in wanted if check.metric else c.metric.headline)]
+    sliced = [c for c in mine if c.slice is not None]
+    for part in check.slices:
+        if not any(_is_of(part, c) for c in sliced):
+            raise _absent(policy, at, "slice", part.name, (str(c.slice).partition("=")[0] for c in sliced))
+    for found in headline:
+        yield _whole(policy, at, found)
+        rest = [c for c in sliced if _key(c)[:3] == _key(found)[:3]]
+        yield from (_slice(policy, at, part, c) for part in check.slices for c in rest if _is_of(part, c))
+
+
+def _is_of(part: SliceCheck, found: Comparison) -> bool:
+    """Whether a comparison is of a slice's label: any (``subject``), or one (``subject=history``)."""
+    return found.slice == part.name or str(found.slice).startswith(f"{part.name}=")
+
+
+def _whole(policy: Policy, at: int, found: Comparison) -> Selected:
+    check = policy.checks[at]
+    said = check.margin or policy.defaults.margin
+    require = _directed(policy, at, found, policy.required(check))
+    margin = None if said is None else resolved_margin(policy, at, found.metric, found.task, said, found.baseline_value)
+    return Selected(at, check, found, margin, said, require, check.min_n or policy.defaults.min_n)
+
+
+def _slice(policy: Policy, at: int, part: SliceCheck, found: Comparison) -> Selected:
+    check = policy.checks[at]
+    said = part.margin or check.margin or policy.defaults.margin
+    if said is None:
+        raise ConfigError(f"{policy.where('checks', at)}: slices of {check.task} need a margin (2pp, 0.5, 5%)")
+    inherited: Require = "report" if policy.required(check) == "report" else "not-fail"
+    require = _directed(policy, at, found, part.require or inherited)
+    margin = resolved_margin(policy, at, found.metric, found.task, said, found.baseline_value)
+    return Selected(at, check, found, margin, said, require, part.min_n or check.min_n or policy.defaults.min_n)
+
+
+def _directed(policy: Policy, at: int, found: Comparison, require: Require) -> Require:
+    """A metric of which neither more nor less is better cannot be worse: it is reported, unless the check insists."""
+    if found.metric.higher_is_better is not None or require == "report":
+        return require
+    if policy.checks[at].metric is None:
+        return "report"
+    raise ConfigError(
+        f"{policy.where('checks', at, 'metric')}: neither more nor less {found.metric.name} is better: it cannot get worse "
+        "(require: report shows it)"
+    )
+
+
+def _absent(
+    policy: Policy, at: int, what: str, name: str, known: Iterable[str], run: RunScores | None = None
+) -> NotComparable:
+    names = list(dict.fromkeys(known))
+    who = policy.checks[at].task if run is None else run.source
+    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    hint = nearest(name, names) or (f"; there are {listed}" if names else "")
+    return NotComparable(f"{policy.where('checks', at, what)}: {who} has no {what} {name!r}{hint}")
