@@ -119,7 +119,8 @@ def paired_difference(
     changes = None
     if found.stderr is not None:
         share = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
-        shifts = differences * share if codes is None else np.bincount(codes, weights=differences * share)
+        shifts = differences * share
+        shifts = shifts if codes is None else np.bincount(codes, weights=shifts).astype(np.float64)
         changed = effective_changes(shifts * found.units, span) / found.units
         changes = Changes(found.value, found.stderr, found.df, found.effective, changed, span)
     bound = math.inf if low is None or high is None else span
@@ -166,7 +167,7 @@ def _clusters(clusters: Ints | None) -> Ints | None:
 
 
 def _influences(pair: Pair, codes: Ints | None, value: float) -> Array:
-    """What each unit (u,) adds to the difference ``value``: how it falls without the unit; 0 where both rows are the same."""
+    """What each unit (u,) adds to the difference ``value``: how it falls without it; 0 where both rows are the same."""
 
     def without(rows: Array) -> Array:
         summed = rows if codes is None else np.stack([np.bincount(codes, weights=column) for column in rows.T], axis=1)

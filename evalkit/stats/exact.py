@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from evalkit.stats.distributions import incomplete_beta, normal_quantile, t_cdf
+from evalkit.stats.distributions import incomplete_beta, normal_cdf, normal_quantile, t_cdf
 from evalkit.stats.intervals import Interval
 
 
@@ -48,6 +48,14 @@ def mcnemar_mid_p(one: int, other: int) -> float:
         return 1.0
     seen = math.exp(_log_probability(min(one, other), one + other, 0.5))
     return mcnemar_p(one, other) - seen
+
+
+def mcnemar_chi2(one: int, other: int, *, correct: bool = False) -> tuple[float, float] | None:
+    """McNemar's large-sample statistic and p, with Edwards' continuity correction where asked; ``None`` without a change."""
+    if one + other == 0:
+        return None
+    statistic = max(abs(one - other) - (1 if correct else 0), 0) ** 2 / (one + other)
+    return statistic, 2 * normal_cdf(-math.sqrt(statistic))
 
 
 def pearson_p(r: float, n: int) -> float | None:

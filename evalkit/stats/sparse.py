@@ -12,11 +12,13 @@ and the bound at t standard errors solves a quadratic in x. Without any change s
 and Wilson's bound. For s^2 stands the mean square of the changes that were seen and of one more, of the whole range: a few
 changes do not tell how large others are, many do.
 
-How many changes were seen is a matter of what carries the variance, k = (sum d^2)^2 / sum d^4 (twelve equal changes are 12;
-noise in all units beside two large changes is 2), less where all together are smaller than `_NOISE` of the range (rounding
-of another number format is no change). The score variance counts in full at k = 0 and fades out until t is left as it is, once
-k is `MANY` and also `SHARE` of the units. Bounds are never nearer than t's own. What nobody can tell from a sample is a rare
-failure that it does not hold behind changes that it does: without a range given, or with dense noise, that risk is t's.
+How many changes were seen is a matter of what carries the variance: k = (sum d^2)^2 / sum d^4, which is 12 for twelve equal
+changes and 2 for two large ones among noise, and less where all together are below `_NOISE` of the range (what another
+number format rounds is no change). The score variance counts in full at k = 0 and fades out until t is left as it is: once
+k is `MANY`, and `SHARE` of the units. Bounds are never nearer than t's own.
+
+What no sample tells is a rare failure that it does not hold. Where most units differ a little, and so t is left alone, a
+failure of one unit in fifty goes unseen in a sample of fifty once in three times: n matters, not the formula.
 """
 
 from __future__ import annotations
