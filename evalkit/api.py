@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,25 @@ from evalkit.calibrate.classifier import ClassifierReport, evaluate_classifier
 from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.validate import Validation, validate_metrics
+from evalkit.comparison.base import RunScores
+from evalkit.comparison.load import load_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
-from evalkit.errors import DataError, ScorerError, StoreError, nearest
+from evalkit.errors import ConfigError, DataError, ScorerError, StoreError, nearest
+from evalkit.importers.load import read_logs
+from evalkit.importers.write import Imported, write_run
+from evalkit.gating.base import GateResult
+from evalkit.gating.candidate import candidate_options, require_same_tasks, unfinished
+from evalkit.gating.execute import find_baseline, gate_scores, read_policy
+from evalkit.gating.policy import Policy
 from evalkit.models.base import ConnectingModel
 from evalkit.report.export import Export
+from evalkit.report.sweep import Sweep
+from evalkit.report.sweep import export as export_sweep
+from evalkit.report.sweep_marks import MARGIN
+from evalkit.report.sweep_panels import Reader, panels
 from evalkit.runner.budget import quotes_of
+from evalkit.runner.checkpoints import find_checkpoints
 from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
 from evalkit.runner.paired import Comparison, compare_runs
@@ -25,9 +39,11 @@ from evalkit.runner.prepare import Prepared, check_columns, prepare, scorer_spec
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.score import scorer_requests
+from evalkit.runner.series import Member, known_series, listed, open_series
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
 from evalkit.runner.store import RunStore, find_run
 from evalkit.runner.stored import StoredTask, stored_tasks
+from evalkit.runner.sweep import Intent, check_options, finished_run, intents, run_series
 from evalkit.scorers.base import ScorerSpec
 from evalkit.scorers.registry import fits, misfits
 from evalkit.tasks.schema import GroupConfig
@@ -36,20 +52,26 @@ __all__ = [
     "ClassifierReport",
     "Columns",
     "Comparison",
+    "GateResult",
     "GivenOptions",
+    "Imported",
     "Progress",
     "Run",
     "RunOptions",
     "Scores",
+    "Sweep",
     "TaskPlan",
     "TextColumns",
     "Validation",
     "evaluate_classifier",
+    "gate",
+    "import_runs",
     "open_run",
     "plan",
     "rescore",
     "run",
     "score",
+    "sweep",
     "validate_metrics",
 ]
 
@@ -214,6 +236,169 @@ def score(
         return Scores(runs, baseline)
     progress.phase(f"comparing with {baseline}")
     return Scores(runs, baseline, tuple(compare_runs(runs, baseline)))
+
+
+def import_runs(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    task_dirs: Sequence[str | Path] = (),
+    name: str | None = None,
+    output_dir: str | Path = "runs",
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> list[Imported]:
+    """Logs of lm-eval and inspect as runs, each with its numbers held against those of the log. No model is called.
+
+    Args:
+        paths: lm-eval's output folder or results file, an inspect log (``.eval``, ``.json``), or a folder of either.
+        task_dirs: folders of task files; a definition of the same name says what samples, slices and clusters are called.
+        name: of the run, where there is one log.
+        output_dir: where runs go.
+        command: the command line, for the manifest.
+        progress: who shows how it goes; nobody by default.
+
+    Raises:
+        UsageError: what is no log, damaged, not finished or without samples; nothing of that log is written.
+    """
+    progress = progress or Silent()
+    found = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    logs = [log for path in found for log in read_logs(path, [Path(folder) for folder in task_dirs])]
+    if name is not None and len(logs) > 1:
+        raise ConfigError(f"--name is for one log, and there are {len(logs)} here")
+    done = []
+    for log in logs:
+        export = Export()
+        made = write_run(log, Path(output_dir), name=name, command=command, progress=progress, watching=export.watching)
+        _finish(export, made.run)
+        done.append(made)
+    return done
+
+
+def gate(
+    policy: str | Path | Policy,
+    candidate: str | Path | Run | None = None,
+    baseline: str | Path | Run | None = None,
+    *,
+    model: Any = None,
+    all_tasks: bool = False,
+    inconclusive: str | None = None,
+    allow_missing_baseline: bool = False,
+    output_dir: str | Path = "runs",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> GateResult:
+    """Judge a candidate by a policy: PASS, FAIL or INCONCLUSIVE, with everything that it rests on.
+
+    Args:
+        policy: the policy's file.
+        candidate: a run (its directory, name, ``latest`` or itself) or a score file.
+        baseline: as ``candidate``, or ``git:REF:PATH``; the policy's own by default.
+        model: instead of ``candidate``, a model that is run first, exactly as the baseline was.
+        all_tasks: run ``model`` on all tasks of the baseline, not only on those that the policy needs.
+        inconclusive: ``fail``, ``warn`` or ``pass`` instead of what the policy says.
+        allow_missing_baseline: without a baseline check floors and absolute budgets alone; the exit code then is 0.
+        output_dir: where runs are looked for and written.
+        progress: who shows how the candidate's run goes.
+        settings: with ``model``, further fields of `RunOptions` that are the candidate's own: ``model_args``, ``device`` ...
+
+    Returns:
+        The result; its ``exit_code`` is the command line's.
+
+    Raises:
+        NotComparable: there can be no verdict: no baseline, or runs that differ in what was asked.
+        Incomplete: the candidate's run did not finish; the same call goes on with it.
+        UsageError: bad input, with one line that says what, where and what to do.
+    """
+    read = read_policy(policy, inconclusive)
+    if (candidate is None) == (model is None):
+        raise ConfigError("name what is judged: either a candidate's run, or a model to run")
+    if settings and model is None:
+        raise ConfigError(f"{next(iter(settings))} is for a model that is run; this candidate is a run already")
+    found = find_baseline(read, _source(baseline), output_dir=output_dir, missing_ok=allow_missing_baseline)
+    if model is not None:
+        own = {**settings, "output_dir": output_dir}
+        candidate = _candidate(read, found, model, all_tasks, progress or Silent(), own)
+    scores = load_scores(_source(candidate) or "", output_dir=output_dir)
+    return gate_scores(read, found, scores)
+
+
+def _source(given: str | Path | Run | None) -> str | Path | None:
+    return given.path if isinstance(given, Run) else given
+
+
+def _candidate(
+    policy: Policy, baseline: RunScores | None, model: Any, all_tasks: bool, progress: Progress, own: Mapping[str, Any]
+) -> Run:
+    """The candidate's run, made as the baseline's was."""
+    if baseline is None:
+        raise NotComparable("a candidate is run as its baseline was, and there is none; evalkit run, then gate --candidate RUN")
+    prepared = prepare(candidate_options(policy, baseline, model, all_tasks=all_tasks, **own), progress.phase)
+    require_same_tasks(prepared, baseline)
+    done = _executed(prepared, True, progress)
+    if done.status == "interrupted":
+        raise Interrupted("interrupted; whatever was answered is kept, and the same command goes on with it")
+    if done.status != "complete":
+        raise Incomplete(f"no verdict, the candidate's run is incomplete: {unfinished(done.manifest)}. The same command goes on")
+    return done
+
+
+def sweep(
+    tasks: str | Sequence[str] | None = None,
+    checkpoints: str = "",
+    *,
+    margin: float = MARGIN,
+    options: RunOptions | None = None,
+    watching: Callable[[Member], AbstractContextManager[Progress]] | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Evaluate a series of checkpoints, each as a run of its own, and draw its metrics over them.
+
+    What is finished already (the same configuration) is not run again; new checkpoints are added to the series.
+
+    Args:
+        tasks: as in `run`.
+        checkpoints: ``[provider/]glob`` of folders or GGUF files, the provider ``hf`` by default.
+        margin: the share of a metric's range (0.01: one percentage point) that a regression must exceed.
+        options: everything else at once, instead of ``tasks`` and ``settings``; without a model.
+        watching: gives who shows how a checkpoint's run goes, while it goes; nobody by default.
+        settings: any further field of `RunOptions`.
+
+    Returns:
+        The series. Its ``status`` is ``complete``, or ``incomplete`` (a checkpoint could not be loaded, or not everything was
+        answered) or ``interrupted``: the same again goes on.
+
+    Raises:
+        UsageError: bad input, with one line that says what, where and what to do.
+    """
+    options = options or RunOptions(tasks=_names(tasks), model=None, **settings)
+    check_options(options)
+    series = open_series(checkpoints, find_checkpoints(checkpoints), options)
+    reader, found = Reader(), Sweep(series, ())
+
+    def evaluate(member: Member, own: RunOptions) -> Run:
+        with nullcontext(Silent()) if watching is None else watching(member) as progress:
+            prepared = prepare(own, progress.phase)
+            return finished_run(prepared) or _executed(prepared, True, progress)
+
+    def changed() -> None:
+        nonlocal found
+        found = Sweep(series, tuple(panels(series, reader, margin)))
+        export_sweep(series, found.panels, margin)
+
+    try:
+        series.update(margin=margin)
+        run_series(series, options, evaluate, changed=changed)
+    finally:
+        series.close()
+    return found
+
+
+def plan_sweep(checkpoints: str, options: RunOptions) -> list[tuple[Member, Intent]]:
+    """What `sweep` would do with each checkpoint, in order: nothing is loaded but the tasks, and nothing is written."""
+    check_options(options)
+    there = find_checkpoints(checkpoints)
+    series = None if options.new else known_series(checkpoints, there, options)
+    return intents(series, [listed(one) for one in there] if series is None else series.members, options)
 
 
 def _executed(prepared: Prepared, store: bool, progress: Progress) -> Run:

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from evalkit import secrets
-from evalkit.cli import cache, classifier, ls, metrics, report, rescore, run, score, show, validate
+from evalkit.cli import cache, classifier, compare, import_run, ls, metrics, report, rescore, run, score, show, validate
 from evalkit.errors import EvalkitError, Interrupted
 
 INTERNAL, INTERRUPTED, PIPE = 70, 130, 141
@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
+app.command("import")(import_run.import_run)
 app.command("ls")(ls.ls)
 app.command("validate")(validate.validate)
 app.command("show")(show.show)

@@ -51,6 +51,7 @@ SCORERS = Registry(
         "embedding_similarity": f"{_HERE}.neural.embedding:EmbeddingSimilarity",
         "exact_match": f"{_HERE}.text:exact_match",
         "f1": f"{_HERE}.classification:f1",
+        "given": f"{_HERE}.given:given",
         "group_correlation": f"{_HERE}.groups:GroupCorrelation",
         "group_gap": f"{_HERE}.toxicity_groups:GroupGap",
         "label_auc": f"{_HERE}.label_ranking:label_auc",
