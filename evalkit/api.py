@@ -16,7 +16,16 @@ from evalkit.comparison.base import RunScores
 from evalkit.comparison.load import load_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
-from evalkit.errors import ConfigError, DataError, ScorerError, StoreError, nearest
+from evalkit.errors import (
+    ConfigError,
+    DataError,
+    Incomplete,
+    Interrupted,
+    NotComparable,
+    ScorerError,
+    StoreError,
+    nearest,
+)
 from evalkit.importers.load import read_logs
 from evalkit.importers.write import Imported, write_run
 from evalkit.gating.base import GateResult
@@ -331,14 +340,15 @@ def _candidate(
 ) -> Run:
     """The candidate's run, made as the baseline's was."""
     if baseline is None:
-        raise NotComparable("a candidate is run as its baseline was, and there is none; evalkit run, then gate --candidate RUN")
+        raise NotComparable("a candidate is run as its baseline was, and there is none: run it with evalkit run")
     prepared = prepare(candidate_options(policy, baseline, model, all_tasks=all_tasks, **own), progress.phase)
     require_same_tasks(prepared, baseline)
     done = _executed(prepared, True, progress)
     if done.status == "interrupted":
         raise Interrupted("interrupted; whatever was answered is kept, and the same command goes on with it")
     if done.status != "complete":
-        raise Incomplete(f"no verdict, the candidate's run is incomplete: {unfinished(done.manifest)}. The same command goes on")
+        why = unfinished(done.manifest)
+        raise Incomplete(f"no verdict, the candidate's run {done.path} is incomplete: {why}. The same again goes on with it")
     return done
 
 

@@ -16,7 +16,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from evalkit import secrets
-from evalkit.cli import cache, classifier, compare, import_run, ls, metrics, report, rescore, run, score, show, validate
+from evalkit.cli import (
+    cache,
+    classifier,
+    compare,
+    gate,
+    import_run,
+    ls,
+    metrics,
+    report,
+    rescore,
+    run,
+    score,
+    show,
+    validate,
+)
 from evalkit.errors import EvalkitError, Interrupted
 
 INTERNAL, INTERRUPTED, PIPE = 70, 130, 141
@@ -41,6 +55,7 @@ app.command("validate")(validate.validate)
 app.command("show")(show.show)
 app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
+app.command("gate")(gate.gate)
 app.command("cache")(cache.cache)
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(classifier.app, name="classifier")

@@ -56,7 +56,7 @@ def verdict(check: CheckResult) -> str:
 
 def told(check: CheckResult) -> str:
     """Why, and what would settle it, in one line."""
-    return check.sentence if check.needs is None else f"{check.sentence.rstrip('.')}; needs {check.needs}"
+    return check.sentence if check.needs in (None, check.sentence) else f"{check.sentence.rstrip('.')}; {check.needs}"
 
 
 def by_urgency(checks: Iterable[CheckResult]) -> list[CheckResult]:

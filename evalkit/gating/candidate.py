@@ -1,0 +1,153 @@
+"""How a candidate is run that is to be gated: exactly as its baseline was, but for the model and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from evalkit.comparison.base import RunScores
+from evalkit.errors import ConfigError, NotComparable, nearest
+from evalkit.figures import counted
+from evalkit.gating.policy import Policy
+from evalkit.gating.select import leaves, matching, task_names
+from evalkit.runner.options import RunOptions
+from evalkit.runner.prepare import Prepared
+from evalkit.secrets import BLANK
+from evalkit.tasks.load import TaskLibrary
+
+#: What decides what is asked and how it is scored: the baseline's, whatever the candidate.
+ASKED = (
+    "tasks", "task_dirs", "data", "num_fewshot", "limit", "samples", "seed", "apply_chat_template", "system_instruction",
+    "fewshot_as_multiturn", "gen_kwargs", "compat", "form", "scorers",
+)  # fmt: skip
+
+
+def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_tasks: bool = False, **own: Any) -> RunOptions:
+    """The options that run ``model`` as ``baseline`` was run: its tasks, samples, seed, prompts, settings, scorers, roles.
+
+    Only the tasks that ``policy`` needs, or with ``all_tasks`` all of the baseline. ``own``: further fields of `RunOptions`,
+    the candidate's own (its ``model_args``, device, ``output_dir`` ...). Whether code of task folders may run is never taken
+    from a baseline, which may come from anywhere.
+
+    Raises ConfigError for an option that is the baseline's to decide, and for a baseline that no run can repeat.
+    """
+    config = baseline.manifest.get("config") or {}
+    _require_repeatable(baseline, config)
+    if theirs := [name for name in own if name in ASKED]:
+        raise ConfigError(f"{theirs[0]} is the baseline's: the candidate is run exactly as {baseline.source} was")
+    if unknown := [name for name in own if name not in {f.name for f in fields(RunOptions)}]:
+        raise ConfigError(f"no setting {unknown[0]!r}{nearest(unknown[0], [f.name for f in fields(RunOptions)])}")
+    asked = {name: config[name] for name in ASKED if config.get(name) is not None}
+    asked["form"] = _form(baseline, config)
+    needed = None if all_tasks else needed_tasks(policy, baseline)
+    asked["tasks"], kept = _narrowed(asked["tasks"], asked.get("task_dirs", ()), needed)
+    for name in ("data", "samples"):
+        if asked.get(name):
+            asked[name] = {task: value for task, value in asked[name].items() if task in kept}
+    own["roles"] = _roles(config.get("roles") or {}, own.get("roles") or {})
+    own.setdefault("max_error_rate", config.get("max_error_rate", 0.05))
+    return RunOptions(model=model, **asked, **own)
+
+
+def needed_tasks(policy: Policy, baseline: RunScores) -> set[str] | None:
+    """The tasks and groups that the checks name; ``None`` for a policy of budgets alone, which are over all tasks.
+
+    Raises NotComparable for a check whose task the baseline does not have.
+    """
+    if not policy.checks:
+        return None
+    known = task_names(baseline)
+    needed: set[str] = set()
+    for at, check in enumerate(policy.checks):
+        found = matching(check.task, known)
+        if not found:
+            where = policy.where("checks", at, "task")
+            raise NotComparable(f"{where}: {baseline.source} has no task {check.task!r}{nearest(check.task, known)}")
+        needed.update(found, *(leaves(baseline, name) for name in found))
+    return needed
+
+
+def require_same_tasks(prepared: Prepared, baseline: RunScores) -> None:
+    """Refuse, before anything is asked, tasks that have changed since the baseline's run; raises NotComparable."""
+    before: Mapping[str, Any] = baseline.manifest["tasks"]
+    for ready in prepared.tasks:
+        entry = before.get(ready.name)
+        if entry is None:
+            continue
+        for what, was, now in (
+            ("version", str(entry["version"]), str(ready.task.version)),
+            ("num_fewshot", entry["num_fewshot"], ready.task.num_fewshot),
+        ):
+            if was != now:
+                raise NotComparable(
+                    f"task {ready.name}: {what} was {was} in {baseline.source}, is {now} now; run the baseline again, too"
+                )
+
+
+def _require_repeatable(baseline: RunScores, config: Mapping[str, Any]) -> None:
+    if not config.get("tasks") or config.get("model") == "<GivenModel>":
+        raise ConfigError(
+            f"{baseline.source} does not say how it was run, so that no candidate can be run as it was; "
+            "run the candidate with evalkit run, then gate it with --candidate RUN"
+        )
+
+
+def _form(baseline: RunScores, config: Mapping[str, Any]) -> str:
+    """How the baseline was asked multiple-choice tasks: what ``auto`` came to depends on the model."""
+    form = str(config.get("form") or "auto")
+    if form != "auto":
+        return form
+    identity = (baseline.manifest.get("identity") or {}).get("tasks") or {}
+    found = {entry["form"] for entry in identity.values() if entry.get("form")}
+    if any(entry.get("output_type") == "multiple_choice" for entry in baseline.manifest["tasks"].values()):
+        found.add("loglikelihood")
+    return found.pop() if len(found) == 1 else "auto"
+
+
+def _narrowed(names: Sequence[str], dirs: Sequence[str], needed: set[str] | None) -> tuple[list[str], set[str]]:
+    """Of what the baseline's run named, what gives the needed tasks; and the names of all tasks that it gives.
+
+    A group or pattern of which only some tasks are needed becomes those tasks, a file or folder stays as it is.
+    """
+    library = TaskLibrary([Path(folder) for folder in dirs])
+    kept: dict[str, None] = {}
+    tasks: set[str] = set()
+    for name in names:
+        selection = library.resolve([name])
+        leaf_names = [task.task for task in selection.tasks]
+        wanted = [leaf for leaf in leaf_names if needed is None or leaf in needed]
+        groups = [group.group for group in selection.groups if needed is not None and group.group in needed]
+        whole = len(wanted) == len(leaf_names) or not _known(library, wanted)
+        if wanted:
+            kept.update(dict.fromkeys([name] if whole else [*groups, *wanted]))
+            tasks.update(leaf_names if whole else wanted)
+    return list(kept), tasks
+
+
+def _known(library: TaskLibrary, names: Collection[str]) -> bool:
+    """Whether each is a task that can be named without its file."""
+    return all(name in library.entries for name in names)
+
+
+def _roles(stored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The baseline's models by role, but for those given again."""
+    for role, model in stored.items():
+        if role not in own and (not isinstance(model, str) or model.startswith("<") or BLANK in model):
+            why = "secrets are not stored with a run" if BLANK in str(model) else "it was made in Python"
+            raise ConfigError(
+                f"the baseline's {role} cannot be asked again, {why}; give it: --role {role}=provider/name,..."
+            )
+    return {**stored, **own}
+
+
+def unfinished(manifest: Mapping[str, Any]) -> str:
+    """What keeps a run from being complete, in a few words."""
+    counts = manifest.get("counts") or {}
+    reasons = [str(counts[key]) for key in ("systemic", "budget") if counts.get(key)]
+    if counts.get("failures"):
+        reasons.append(f"{counted(counts['failures'], 'request')} failed")
+    if missing := sum(facts.get("missing", 0) for facts in (manifest.get("facts") or {}).values()):
+        reasons.append(f"{counted(missing, 'sample')} not answered")
+    return "; ".join(reasons) or "not everything was answered"

@@ -1,0 +1,91 @@
+"""From a policy and the names of two runs to a verdict: the same for the command line, Python and pytest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from evalkit.comparison.base import RunScores
+from evalkit.comparison.load import load_scores
+from evalkit.errors import ConfigError, NotComparable, NotFound, StoreError, nearest
+from evalkit.figures import counted
+from evalkit.gating.base import EXIT_CODES, GateResult, Inconclusive, Side
+from evalkit.gating.gate import decide_gate
+from evalkit.gating.policy import Budgets, Policy, load_policy
+
+#: What needs no baseline.
+_ABSOLUTE = ("floor", "budget")
+_NO_BASELINE = Side("none", "none", "", "", "", "", "")
+
+
+def read_policy(policy: str | Path | Policy, inconclusive: str | None = None) -> Policy:
+    """The policy, read where it is a path; ``inconclusive`` instead of what it says. Raises ConfigError."""
+    found = policy if isinstance(policy, Policy) else load_policy(Path(policy))
+    if inconclusive is None:
+        return found
+    if inconclusive not in get_args(Inconclusive):
+        known = ", ".join(get_args(Inconclusive))
+        raise ConfigError(
+            f"inconclusive is one of {known}, not {inconclusive!r}{nearest(inconclusive, get_args(Inconclusive))}"
+        )
+    return found.model_copy(update={"inconclusive": inconclusive})
+
+
+def find_baseline(
+    policy: Policy, source: str | Path | None = None, *, output_dir: str | Path = "runs", missing_ok: bool = False
+) -> RunScores | None:
+    """The scores of ``source``, or of the baseline that the policy names.
+
+    ``None`` where there is nothing of that name and ``missing_ok``; otherwise that raises NotComparable. One that is there
+    but cannot be read is never taken for missing.
+    """
+    named = str(source) if source is not None else policy.baseline_source()
+    if named is None:
+        if missing_ok:
+            return None
+        raise ConfigError(f"{policy.path or policy.gate}: no baseline; the policy names one (baseline: ...), or --baseline")
+    try:
+        return load_scores(named, output_dir=output_dir)
+    except StoreError as error:
+        if missing_ok and isinstance(error, NotFound):
+            return None
+        raise NotComparable(f"baseline {named}: {error}") from error
+
+
+def gate_scores(policy: Policy, baseline: RunScores | None, candidate: RunScores) -> GateResult:
+    """The verdict on ``candidate``. Without a baseline, of what needs none; such a gate is INCONCLUSIVE with exit code 0.
+
+    Raises what `decide_gate` raises.
+    """
+    return decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate)
+
+
+def _alone(policy: Policy, candidate: RunScores) -> GateResult:
+    """Floors and absolute budgets, held against the candidate alone: what compares it with itself is left out."""
+    found = decide_gate(_without_baseline(policy), candidate, candidate)
+    checks = tuple(check for check in found.checks if check.kind in _ABSOLUTE)
+    why = f"there is no baseline ({policy.baseline or 'none is named'}), so nothing was compared"
+    alone = replace(found, checks=checks, baseline=_NO_BASELINE, policy_hash=policy.hash, notes=(why, *found.notes))
+    if found.verdict != "PASS":
+        return alone
+    held = f"; {counted(len(checks), 'check')} that need none passed" if checks else ""
+    return replace(alone, verdict="INCONCLUSIVE", exit_code=EXIT_CODES["PASS"], headline=f"INCONCLUSIVE: {why}{held}")
+
+
+def _without_baseline(policy: Policy) -> Policy:
+    """The policy with its floors and absolute budgets, its other checks only named: budgets are over their tasks."""
+    checks = [
+        check.model_copy(
+            update={
+                "margin": None,
+                "slices": [],
+                "min_judge_alpha": None,
+                **({} if check.floor is not None else {"require": "report"}),
+            }
+        )
+        for check in policy.checks
+    ]
+    budgets = {name: budget for name, budget in policy.budgets.given().items() if budget.limit.kind == "absolute"}
+    defaults = policy.defaults.model_copy(update={"margin": None})
+    return policy.model_copy(update={"checks": checks, "defaults": defaults, "budgets": Budgets(**budgets)})
