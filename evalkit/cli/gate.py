@@ -166,5 +166,4 @@ def _plan(policy: Policy, baseline: str | None, output_dir: str, power: float, d
     if json != "-":
         print_table(PLAN_HEADERS, plan(rows), right=PLAN_RIGHT)
         equal = f"if {discordance:.0%} of 0/1 answers flip between equal models"
-        say(f"
-certifiable: the smallest margin that equal models pass with {power:.0%} chance, {equal}")
+        say(f"\ncertifiable: the smallest margin that equal models pass with {power:.0%} chance, {equal}")
