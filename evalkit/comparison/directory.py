@@ -17,19 +17,23 @@ import numpy.typing as npt
 from evalkit.comparison.base import Labels, Measured, RunScores, TaskScores
 from evalkit.comparison.columns import LabelColumn, LabelColumns, ScoreColumns, total
 from evalkit.comparison.manifest import without_texts
-from evalkit.errors import EvalkitError, NotComparable, StoreError
+from evalkit.comparison.rebuild import Rebuilt
+from evalkit.errors import NotComparable, StoreError
 from evalkit.jsonlines import encoder
 from evalkit.runner.journal import Journal
 from evalkit.runner.score import score_path
 from evalkit.runner.store import RunStore
-from evalkit.runner.stored import PastScorer, StoredTask, read_tasks
+from evalkit.runner.stored import StoredTask, read_tasks
 from evalkit.runner.usage import CACHED
 from evalkit.scorers.base import Array, Scorer
+from evalkit.types import content_hash
 
 _canonical = encoder(sort_keys=True)
 
 #: Decimals of seconds and of dollars that are kept.
 _SECONDS, _DOLLARS = 4, 12
+#: Characters that a cluster's label may have.
+_LABEL = 40
 
 
 def read_run(path: Path, *, source: str | None = None, name: str | None = None) -> RunScores:
@@ -44,6 +48,7 @@ def read_run(path: Path, *, source: str | None = None, name: str | None = None) 
     for task in read_tasks(store, manifest):
         asked = _read_samples(store, task.name, chat)
         entry = manifest["tasks"][task.name]
+        rebuilt = Rebuilt(entry, allow_code=bool(manifest["config"].get("allow_code")))
         for filter_ in task.filters:
             found[task.name, filter_.name] = TaskScores(
                 task=task.name,
@@ -60,7 +65,7 @@ def read_run(path: Path, *, source: str | None = None, name: str | None = None) 
                 latency_s=asked.latency_s,
                 output_tokens=asked.output_tokens,
                 cost_usd=asked.cost_usd,
-                measured=tuple(_measured(store, task, filter_.name, scorer, asked.ids) for scorer in task.scorers),
+                measured=tuple(_measured(store, task, filter_.name, s, asked.ids, rebuilt) for s in task.scorers),
             )
     return RunScores(name or str(manifest["name"]), source or str(path), path, without_texts(manifest), found)
 
@@ -86,7 +91,7 @@ def _read_samples(store: RunStore, task: str, chat: bool) -> _Asked:
     for sample in store.samples(task).contents():
         ids.append(sample["id"])
         digests.append(digest(sample, chat=chat))
-        clusters.add(sample.get("cluster"))
+        clusters.add(_short(sample.get("cluster")))
         slices.add(sample.get("slices", {}))
         took.extend(_took(sample["requests"], store.journal))
     if len(set(ids)) < len(ids):
@@ -116,6 +121,11 @@ def digest(sample: Mapping[str, Any], *, chat: bool) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
 
+def _short(cluster: str | None) -> str | None:
+    """A cluster's label, hashed where it is a text: a passage can be its own name."""
+    return cluster if cluster is None or len(cluster) <= _LABEL else content_hash(cluster, 8)
+
+
 def _took(requests: list[list[Any]], journal: Journal) -> tuple[float, float, float]:
     """Seconds, generated tokens and dollars of a sample's requests."""
     seconds: list[float | None] = []
@@ -131,7 +141,9 @@ def _took(requests: list[list[Any]], journal: Journal) -> tuple[float, float, fl
     return total(seconds, _SECONDS), total(tokens, 0), total(dollars, _DOLLARS)
 
 
-def _measured(store: RunStore, task: StoredTask, filter_: str, scorer: Scorer, ids: tuple[str, ...]) -> Measured:
+def _measured(
+    store: RunStore, task: StoredTask, filter_: str, scorer: Scorer, ids: tuple[str, ...], rebuilt: Rebuilt
+) -> Measured:
     columns = ScoreColumns()
     for line in _score_lines(store, task.name, filter_, scorer):
         try:
@@ -144,7 +156,8 @@ def _measured(store: RunStore, task: StoredTask, filter_: str, scorer: Scorer, i
         if units != ids:
             raise StoreError(f"scores of {scorer.name} for {task.name} are not of its samples; evalkit rescore {store.path}")
         units = ids  # one tuple for all of them
-    return Measured(_live(scorer), scorer.signature(), units, columns.stats(), columns.values(), columns.status())
+    live = rebuilt.live(scorer)
+    return Measured(live, scorer.signature(), units, columns.stats(), columns.values(), columns.status())
 
 
 def _score_lines(store: RunStore, task: str, filter_: str, scorer: Scorer) -> Iterator[Mapping[str, Any]]:
@@ -163,14 +176,3 @@ def _score_lines(store: RunStore, task: str, filter_: str, scorer: Scorer) -> It
         ) from None
     except (OSError, EOFError, ValueError) as error:
         raise StoreError(f"{path} is damaged ({error}); evalkit rescore {store.path} makes it anew") from error
-
-
-def _live(scorer: Scorer) -> Scorer:
-    """The scorer itself where a metric is more than a mean of statistics, and it can be rebuilt as it was."""
-    if not isinstance(scorer, PastScorer) or all(metric.mean for metric in scorer.metrics):
-        return scorer
-    try:
-        found = scorer.again()
-    except (EvalkitError, KeyError, ImportError):  # its network, package or folder is gone: means are left
-        return scorer
-    return found if found.signature() == scorer.signature() else scorer

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.directory import read_run
+from evalkit.comparison.git import blob
+from evalkit.comparison.scorefile import read_score_file, unpacked
+from evalkit.errors import StoreError, nearest
 from evalkit.runner.store import find_run
+
+_ENDING = ".jsonl.gz"
 
 
 def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: str | None = None) -> RunScores:
@@ -17,4 +22,19 @@ def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: st
     nearest names.
     """
     text = str(source)
-    return read_run(find_run(text.removeprefix("run:"), Path(output_dir)), source=text, name=name)
+    if text.startswith("git:"):
+        ref, colon, path = text.removeprefix("git:").partition(":")
+        if not colon or not path:
+            raise StoreError(f"{text!r}: written git:REF:PATH, as git:main:baselines/release{_ENDING}")
+        return unpacked(blob(ref, path), text, name=name)
+    if text.startswith("run:"):
+        return read_run(find_run(text.removeprefix("run:"), Path(output_dir)), source=text, name=name)
+    path_ = Path(text)
+    if path_.is_file():
+        if path_.name == "run.json":
+            return read_run(path_.parent, source=text, name=name)
+        return read_score_file(path_, name=name)
+    if text.endswith(_ENDING):
+        others = [str(found) for found in path_.parent.glob(f"*{_ENDING}")] if path_.parent.is_dir() else []
+        raise StoreError(f"no score file {text}{nearest(text, others)}; evalkit baseline promote RUN --to {text} makes one")
+    return read_run(find_run(text, Path(output_dir)), source=text, name=name)

@@ -83,8 +83,9 @@ def sample_units(pair: Matched, cluster_by: str | None) -> Units:
 def group_units(one: Measured, other: Measured) -> Units:
     """The groups that both runs have, by name. Whose samples they are is not kept: they have no slices."""
     at = joined(one.units, other.units)
-    alone = [(len(measured.units) - len(at[0]), {}) for measured in (one, other)]
-    return Units([one.units[i] for i in at[0]], at, None, {}, (alone[0], alone[1]))
+    nothing: Mapping[str, Labels] = {}
+    alone = ((len(one.units) - len(at[0]), nothing), (len(other.units) - len(at[1]), nothing))
+    return Units([one.units[i] for i in at[0]], at, None, {}, alone)
 
 
 def metric_pairs(
@@ -161,6 +162,19 @@ def cluster_codes(labels: Labels) -> Ints:
     blank = labels == ""
     codes[blank] = len(found) + np.arange(int(blank.sum()))
     return codes
+
+
+def value_of(measured: Measured, metric: MetricInfo) -> float | None:
+    """A metric over all units of one run; ``None`` where it has none, or cannot be computed here."""
+    form = _form(measured.scorer, metric)
+    if form is None:
+        return None
+    known = form.known(measured.stats)
+    if not known.any():
+        return None
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        value = float(form.finish(form.table(measured.stats[known]).sum(axis=0)[None])[0])
+    return value if np.isfinite(value) else None
 
 
 def _form(scorer: Scorer, metric: MetricInfo) -> PairedMetric | None:

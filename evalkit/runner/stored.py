@@ -101,27 +101,19 @@ class PastScorer(BaseScorer):
     def group(self, record: Record) -> str | None:
         return self._again()[self.name].group(record)
 
-    def again(self) -> Scorer:
-        """The scorer rebuilt, for metrics that are more than means of statistics; raises what `stored_tasks` does.
-
-        KeyError: the task's definition makes no scorer of that name any more.
-        """
-        return self._again()[self.name]
-
 
 def scorer_entries(tasks: Sequence[Scored]) -> dict[str, Json]:
     """What the file of summaries keeps of the scorers of each task so that `read_tasks` can do without them."""
+    return {task.name: [scorer_entry(scorer) for scorer in task.scorers] for task in tasks}
+
+
+def scorer_entry(scorer: Scorer) -> dict[str, Json]:
+    """What `PastScorer` is made from."""
     return {
-        task.name: [
-            {
-                "name": scorer.name,
-                "unit": scorer.unit,
-                "signature": scorer.signature(),
-                "metrics": [asdict(metric) for metric in scorer.metrics],
-            }
-            for scorer in task.scorers
-        ]
-        for task in tasks
+        "name": scorer.name,
+        "unit": scorer.unit,
+        "signature": scorer.signature(),
+        "metrics": [asdict(metric) for metric in scorer.metrics],
     }
 
 
