@@ -7,14 +7,16 @@ from typing import Any
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows that all have the same keys, as CSV with a header."""
+    """Rows that all have the same keys, as CSV with a header; no cell is a formula to a spreadsheet."""
     import csv
     import io
+
+    from evalkit.report.tables import cell
 
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return file.getvalue()
 
 

@@ -54,7 +54,7 @@ def print_table(
             kept.remove(i)
             gone.append(headers[i])
     if excess() > 0:
-        widths[kept[0]] = max(_LEAST, widths[kept[0]] - excess())
+        widths[kept[0]] = min(widths[kept[0]], max(_LEAST, widths[kept[0]] - excess()))
 
     def text(row: Sequence[str]) -> str:
         cells = [_cut(row[i], widths[i]) for i in kept]

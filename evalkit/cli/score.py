@@ -149,14 +149,15 @@ def _print_systems(done: Scores) -> None:
 
 
 def _difference(compared: Comparison | None) -> tuple[str, str, str, str]:
-    from evalkit.report.numbers import interval, number
+    from evalkit.comparison.numbers import format_difference, format_interval
+    from evalkit.report.numbers import number
 
     result = None if compared is None else compared.result
     if result is None or result.difference is None:
         return "", "", "", ""
-    ci = "" if result.ci is None else interval(result.ci)
+    ci = "" if result.ci is None else format_interval(result.ci, False)
     p = [number(p) if p is not None else "" for p in (result.p_bootstrap, result.p_randomisation)]
-    return f"{'+' if result.difference > 0 else ''}{number(result.difference)}", ci, p[0], p[1]
+    return format_difference(result.difference, False), ci, p[0], p[1]
 
 
 def _document(done: Scores) -> dict[str, Any]:

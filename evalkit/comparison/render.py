@@ -64,9 +64,7 @@ def lines(comparisons: Iterable[Comparison], *, level: float = LEVEL, metrics: C
     ``metrics``: names of those wanted, the headline metrics by default. p values are adjusted (Holm) over all whole tasks
     and metrics together, and over all slices together; a difference is marked where its adjusted p is below 1 - ``level``.
     """
-    wanted = [c for c in comparisons if (c.metric.headline if metrics is None else c.metric.name in metrics)]
-    place = {_row(c): at for at, c in reversed(list(enumerate(wanted)))}
-    wanted.sort(key=lambda c: (place[_row(c)], c.slice is not None))
+    wanted = wanted_metrics(comparisons, metrics)
     ps = [None if c.test is None else c.test.p_two_sided() for c in wanted]
     adjusted: dict[int, float] = {}
     for sliced in (False, True):
@@ -79,6 +77,13 @@ def lines(comparisons: Iterable[Comparison], *, level: float = LEVEL, metrics: C
         sure = adjusted.get(at, 1.0) < 1 - level
         found.append(Line(c, difference, ci, ps[at], adjusted.get(at), _mark(c, difference if sure else None)))
     return found
+
+
+def wanted_metrics(comparisons: Iterable[Comparison], metrics: Collection[str] | None = None) -> list[Comparison]:
+    """Those of ``metrics`` (the headline metrics by default): whole tasks in the order given, each before its slices."""
+    wanted = [c for c in comparisons if (c.metric.headline if metrics is None else c.metric.name in metrics)]
+    place = {_row(c): at for at, c in reversed(list(enumerate(wanted)))}
+    return sorted(wanted, key=lambda c: (place[_row(c)], c.slice is not None))
 
 
 def _row(comparison: Comparison) -> tuple[str, ...]:
@@ -126,10 +131,16 @@ def table(found: Sequence[Line], level: float = LEVEL) -> Table:
         shown = "" if line.difference is None else format_difference(line.difference, c.metric)
         ci = "" if line.ci is None else format_interval(line.ci, c.metric)
         p = ["" if one is None else format_p(one) for one in (line.p, line.p_adjusted)]
-        flips = f"-{count(c.lost)}/+{count(c.gained)}"
         head = (task, filter_, visible(c.metric.name), arrow(c.metric.higher_is_better))
-        rows.append((*head, *figures, line.mark, shown, ci, *p, flips, "; ".join(notes(c))))
+        rows.append((*head, *figures, line.mark, shown, ci, *p, flip_counts(c), "; ".join(notes(c))))
     return Table((*headers, "p", "p (Holm)", "Flips", "Notes"), rows, (4, 5, 6, 8, 9, 10, 11, 12), (1, 13, 10, 4, 12, 5))
+
+
+def flip_counts(comparison: Comparison) -> str:
+    """``-lost/+gained``; empty where the metric has no value of single units, so that none is seen to change."""
+    c = comparison
+    unseen = not (c.lost or c.gained) and c.test is not None and c.test.value != 0
+    return "" if unseen else f"-{count(c.lost)}/+{count(c.gained)}"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -157,27 +168,31 @@ def legend(found: Sequence[Line], level: float = LEVEL) -> str:
     words = {WORSE: "worse", BETTER: "better", DIFFERENT: "different", FAILING: "newly failing", MENDED: "fails no more"}
     used = [f"{mark} {text}" for mark, text in words.items() if any(mark in line.mark for line in found)]
     whole, sliced = (sum(line.p is not None and line.judged == one for line in found) for one in (True, False))
-    sizes = [counted(whole, "comparison")] if whole else []
-    sizes += [f"{counted(sliced, 'slice')} apart" if whole else counted(sliced, "slice")] if sliced else []
+    sizes = [f"{counted(whole, 'comparison')} of whole tasks"] if whole else []
+    sizes += [f"{counted(sliced, 'slice')} by themselves"] if sliced else []
     if not sizes:
         return ", ".join(used)
-    rule = f"p (Holm) is adjusted over {' and '.join(sizes)}; a difference is marked where it is below {1 - level:.2g}"
+    rule = f"p (Holm) is adjusted over {' and over '.join(sizes)}; a difference is marked where it is below {1 - level:.2g}"
     return f"{', '.join(used)}{'; ' if used else ''}{rule}"
 
 
 def tested(found: Sequence[Line], level: float = LEVEL) -> str:
     """How intervals and p values were made, each method with its metrics."""
+    methods: dict[str, set[str]] = {}
     by: dict[tuple[str, str], list[str]] = {}
-    for line in found:
-        test = line.comparison.test
+    for c, test in [(line.comparison, line.comparison.test) for line in found]:
         if test is not None:
-            by.setdefault((test.method, test.p_method), []).append(visible(line.comparison.metric.name))
+            methods.setdefault(c.metric.name, set()).add(test.method)
+    for c, test in [(line.comparison, line.comparison.test) for line in found]:
+        if test is not None:
+            name = c.metric.name if len(methods[c.metric.name]) == 1 else f"{c.metric.name} of {c.task}"
+            by.setdefault((test.method, test.p_method), []).append(visible(name))
     if not by:
         return ""
-    parts = [
-        f"{METHODS.get(method, method)} and {TESTS.get(p_method, p_method)} ({', '.join(dict.fromkeys(names))})"
-        for (method, p_method), names in by.items()
-    ]
+    parts = []
+    for (method, p_method), names in by.items():
+        words = dict.fromkeys((METHODS.get(method, method), TESTS.get(p_method, p_method)))
+        parts.append(f"{' and '.join(words)} ({', '.join(dict.fromkeys(names))})")
     return f"{percent(level)} intervals of the paired difference, two-sided p: {'; '.join(parts)}"
 
 
@@ -192,11 +207,17 @@ def claim(found: Sequence[Line]) -> str:
 
 
 def left_out(found: Iterable[Line]) -> list[str]:
-    """A line for every task whose pairs are fewer than its units: how many, and why."""
+    """A line for every task whose pairs are fewer than its units: how many, and why.
+
+    What is left out of a group is told of its tasks, where these are compared, too.
+    """
+    found = list(found)
+    tasks = {line.comparison.task for line in found}
     by: dict[tuple[str, str, str, LeftOut], list[str]] = {}
     for line in found:
         c = line.comparison
-        if line.judged and any(why(c.left_out)):
+        told_by_task = c.detail.get("members") and tasks.issuperset(c.detail["members"])
+        if line.judged and why(c.left_out) and not told_by_task:
             by.setdefault((c.task, c.filter, c.system, c.left_out), []).append(c.metric.name)
     metrics = Counter((task, filter_, system) for task, filter_, system, _ in by)
     told = []

@@ -40,7 +40,8 @@ def markdown_table(given: Table, code: Sequence[int] = ()) -> str:
     """A table without its empty columns; columns in ``code`` (by position) as code."""
     kept = [i for i in range(len(given.headers)) if any(row[i] for row in given.rows) or not given.rows]
     lines = [_line(given.headers[i].strip() for i in kept), _line("---:" if i in given.right else "---" for i in kept)]
-    lines += [_line(_cell(row[i], i in code) for i in kept) for row in given.rows]
+    figures = {i: _figure for i in given.right} | dict.fromkeys(code, _code)
+    lines += [_line(figures.get(i, escape_markdown)(row[i]) for i in kept) for row in given.rows]
     return "\n".join(lines)
 
 
@@ -53,5 +54,10 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(text: str, code: bool) -> str:
-    return code_markdown(text) if code and text else escape_markdown(text)
+def _figure(text: str) -> str:
+    """Figures are ours: brackets stay legible, but ``<.001`` is no tag."""
+    return text.replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    return code_markdown(text) if text else ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evalkit.comparison.numbers import format_difference, format_interval, format_p, format_value, visible
 from evalkit.comparison.ranks import Ranked, Ranking
-from evalkit.comparison.render import BETTER, DIFFERENT, LEVEL, WORSE, Table, percent
+from evalkit.comparison.render import BETTER, DIFFERENT, LEVEL, WORSE, Table, flip_counts, percent
 from evalkit.figures import arrow, count, counted, interval
 
 
@@ -24,8 +24,15 @@ def rank_table(rankings: Sequence[Ranking], level: float = LEVEL) -> Table:
         told = "; ".join(map(visible, found.notes))
         for at, system in enumerate(found.systems):
             left = (*head, count(found.n)) if at == 0 else ("",) * 5
-            rows.append((*left, *_row(system, found, level), _flips(system), told if at == 0 else ""))
-    return Table((*headers, "Flips", "Notes"), rows, (4, 8, 9, 11, 12, 13, 14), (1, 15, 14, 13, 4, 9))
+            rows.append(
+                (
+                    *left,
+                    *_row(system, found, level),
+                    "" if system.to_first is None else flip_counts(system.to_first),
+                    told if at == 0 else "",
+                )
+            )
+    return Table((*headers, "Flips", "Notes"), rows, (4, 8, 9, 11, 12, 13, 14), (1, 15, 14, 4, 13, 9, 12))
 
 
 def _row(system: Ranked, found: Ranking, level: float) -> tuple[str, ...]:
@@ -51,19 +58,14 @@ def _mark(system: Ranked, found: Ranking, level: float) -> str:
     return DIFFERENT if better is None else BETTER if (test.value > 0) == better else WORSE
 
 
-def _flips(system: Ranked) -> str:
-    c = system.to_first
-    return "" if c is None else f"-{count(c.lost)}/+{count(c.gained)}"
-
-
 def rank_footnotes(rankings: Sequence[Ranking], first: str, level: float = LEVEL) -> list[str]:
     """How to read the table, and every sample that is in no ranking."""
     if not rankings:
         return ["nothing to compare"]
     pairs = max(found.pairs for found in rankings)
     told = [
-        f"systems that share a letter cannot be told apart: paired tests of every two systems on the samples that all have, p "
-        f"(Holm) adjusted over the {counted(pairs, 'pair')} of a metric, below {1 - level:.2g}",
+        "systems that share a letter cannot be told apart: every two are tested on the samples that all have, p (Holm) is "
+        f"adjusted over the {counted(pairs, 'pair')} of a metric, and told apart are those below {1 - level:.2g}",
         "a rank runs from 1 + the systems that are significantly better to all but those significantly worse",
         f"to first: the paired difference from {visible(first)}",
     ]
