@@ -17,6 +17,7 @@ import typer
 
 from evalkit import secrets
 from evalkit.cli import (
+    baseline,
     cache,
     classifier,
     compare,
@@ -57,6 +58,7 @@ app.command("rescore")(rescore.rescore)
 app.command("report")(report.report)
 app.command("gate")(gate.gate)
 app.command("cache")(cache.cache)
+app.add_typer(baseline.app, name="baseline")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(classifier.app, name="classifier")
 
