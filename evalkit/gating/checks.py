@@ -10,9 +10,10 @@ from evalkit.figures import count
 from evalkit.gating.base import CheckResult
 from evalkit.gating.decide import decide, evidence
 from evalkit.gating.judges import doubt
+from evalkit.gating.names import leaves
 from evalkit.gating.pending import Pending, Settled, settled
 from evalkit.gating.policy import Policy
-from evalkit.gating.select import Selected, leaves
+from evalkit.gating.select import Selected
 from evalkit.gating.sentences import compared
 from evalkit.gating.settle import needs
 

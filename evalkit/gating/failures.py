@@ -13,9 +13,10 @@ import numpy as np
 from evalkit.comparison.base import ERROR, MISSING, OK, UNSCORED, Measured, RunScores
 from evalkit.figures import count, counted
 from evalkit.gating.base import CheckResult, Verdict
+from evalkit.gating.names import measured_of
 from evalkit.gating.pending import Pending, settled
 from evalkit.gating.policy import Policy
-from evalkit.gating.select import Selected, leaves
+from evalkit.gating.select import Selected
 
 _WHAT = {ERROR: "failed", UNSCORED: "unscored", MISSING: "not answered"}
 
@@ -42,8 +43,8 @@ def failure_checks(
     policy: Policy, chosen: Iterable[Selected], baseline: RunScores, candidate: RunScores
 ) -> Iterator[Pending]:
     """One check for every task that lost scores, or one in all where none did. Exact counts: nothing is tested."""
-    wanted = _wanted(chosen, candidate)
-    found = [_most(baseline, candidate, key, scorers) for key, scorers in wanted.items()]
+    pairs = _pairs(chosen, baseline, candidate)
+    found = [max((_lost(key, *pair) for pair in scorers), key=lambda lost: lost.rate) for key, scorers in pairs.items()]
     if not found:
         return
     if not any(lost.total for lost in found):
@@ -89,26 +90,20 @@ def _result(policy: Policy, lost: Lost | None, n: int, rate: float) -> CheckResu
     )
 
 
-def _wanted(chosen: Iterable[Selected], candidate: RunScores) -> dict[tuple[str, str], dict[str, None]]:
-    """The tasks and filters that are checked, and by which scorers."""
-    wanted: dict[tuple[str, str], dict[str, None]] = {}
+def _pairs(
+    chosen: Iterable[Selected], baseline: RunScores, candidate: RunScores
+) -> dict[tuple[str, str], list[tuple[Measured, Measured]]]:
+    """By task and filter: the scorers of both runs on which checks rest."""
+    pairs: dict[tuple[str, str], dict[str, tuple[Measured, Measured]]] = {}
     for one in chosen:
-        if one.require != "report":
-            for task in leaves(candidate, one.found.task):
-                if (task, one.found.filter) in candidate.tasks:
-                    wanted.setdefault((task, one.found.filter), {})[one.found.scorer] = None
-    return wanted
-
-
-def _most(baseline: RunScores, candidate: RunScores, key: tuple[str, str], scorers: Iterable[str]) -> Lost:
-    """The task's losses under the scorer that lost most of it."""
-    pairs = [
-        (b, c)
-        for b in baseline.tasks[key].measured
-        for c in candidate.tasks[key].measured
-        if b.scorer.name == c.scorer.name and b.scorer.name in scorers
-    ]
-    return max((_lost(key, b, c) for b, c in pairs), key=lambda lost: lost.rate, default=Lost(*key, 0, {}))
+        if one.require == "report" or one.found.slice is not None:
+            continue
+        ours = {(task.task, m.scorer.name): m for task, m in measured_of(candidate, one.found)}
+        for task, measured in measured_of(baseline, one.found):
+            name = measured.scorer.name
+            if (task.task, name) in ours:
+                pairs.setdefault((task.task, one.found.filter), {})[name] = (measured, ours[task.task, name])
+    return {key: list(scorers.values()) for key, scorers in pairs.items()}
 
 
 def _lost(key: tuple[str, str], baseline: Measured, candidate: Measured) -> Lost:

@@ -15,9 +15,10 @@ from evalkit.figures import count
 from evalkit.gating.base import CheckResult
 from evalkit.gating.decide import Evidence, decide_floor
 from evalkit.gating.judges import doubt
+from evalkit.gating.names import measured_of
 from evalkit.gating.pending import Pending, Settled, settled
 from evalkit.gating.policy import Policy
-from evalkit.gating.select import Selected, leaves
+from evalkit.gating.select import Selected
 from evalkit.scorers.base import MetricInfo
 from evalkit.stats.distributions import normal_cdf, normal_quantile, t_cdf, t_quantile
 from evalkit.stats.intervals import effective_n, wilson
@@ -100,18 +101,14 @@ def floor_check(policy: Policy, one: Selected, candidate: RunScores) -> Pending:
 
 def level_of(run: RunScores, one: Selected) -> Level | None:
     """The run's own value of a selected metric; a group's from its tasks, weighed as the group weighs them."""
-    names = [name for name in leaves(run, one.found.task) if (name, one.found.filter) in run.tasks]
-    levels = []
-    for name in names:
-        task = run.tasks[name, one.found.filter]
-        levels += [
-            level
-            for m in task.measured
-            if m.scorer.name == one.found.scorer and (level := task_level(task, m, one.found.metric))
-        ]
+    levels = [
+        level
+        for task, measured in measured_of(run, one.found)
+        if (level := task_level(task, measured, one.found.metric)) is not None
+    ]
     if len(levels) <= 1:
         return levels[0] if levels else None
-    by_size = all(entry.get("weight_by_size", True) for entry in _aggregates(run, one))
+    by_size = bool(one.found.detail.get("weight_by_size", True))
     weights = np.array([level.n if by_size else 1 for level in levels], dtype=np.float64)
     weights /= weights.sum()
     value = math.fsum(w * level.value for w, level in zip(weights, levels, strict=True))
@@ -181,15 +178,6 @@ def _fits(policy: Policy, one: Selected, floor: float) -> None:
         low, high = ("-inf" if end is None else f"{end:g}" for end in (metric.low, metric.high))
         hint = f"; {floor:g}% is {floor / 100:g}" if is_share(metric) and 1 < floor <= 100 else ""
         raise ConfigError(f"{where}: {metric.name} of {one.found.task} is within {low} and {high}, not {floor:g}{hint}")
-
-
-def _aggregates(run: RunScores, one: Selected) -> list[dict[str, object]]:
-    for group in run.manifest.get("groups") or ():
-        if group["group"] == one.found.task:
-            return [
-                entry for entry in group.get("aggregate_metric_list") or () if entry.get("metric") == one.found.metric.name
-            ]
-    return []
 
 
 def _result(policy: Policy, one: Selected, floor: float, level: Level | None) -> CheckResult:

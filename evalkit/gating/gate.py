@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.comparison.base import RunScores
-from evalkit.figures import counted
+from evalkit.figures import count, counted
 from evalkit.gating.base import EXIT_CODES, CheckResult, GateResult, Side, Verdict
 from evalkit.gating.budgets import budget_checks
 from evalkit.gating.checks import metric_check
 from evalkit.gating.failures import failure_checks
 from evalkit.gating.floors import floor_check
+from evalkit.gating.names import leaves
 from evalkit.gating.pending import Pending, settle_all
 from evalkit.gating.policy import Policy
-from evalkit.gating.select import Selected, leaves, selected
+from evalkit.gating.select import Selected, selected
 
 _SHOWN = 3
 
@@ -111,10 +112,11 @@ def _named(checks: Sequence[CheckResult]) -> str:
 
 def _notes(policy: Policy, checks: Sequence[CheckResult]) -> list[str]:
     notes = []
-    left = {check.task: check.left_out.pairs for check in checks if check.left_out is not None and check.left_out.pairs}
+    whole = [check for check in checks if check.kind == "metric" and "members" not in check.detail]
+    left = {check.task: check.left_out.pairs for check in whole if check.left_out is not None and check.left_out.pairs}
     if left and policy.errors == "leave-out":
-        names = ", ".join(str(task) for task in left)
-        notes.append(f"samples without a score in one of the runs are in no pair: {sum(left.values())} of {names}")
+        told = ", ".join(f"{count(pairs)} of {task}" for task, pairs in left.items())
+        notes.append(f"samples without a score in one of the runs are in no pair: {told}")
     if policy.errors == "wrong":
         notes.append("samples of the candidate without a score count as the metric's worst value")
     return notes

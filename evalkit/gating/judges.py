@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.comparison.base import Comparison, RunScores
 from evalkit.errors import NotComparable
+from evalkit.gating.names import measured_of
 from evalkit.gating.policy import Check, Policy
 from evalkit.yamlmodel import explained, first_error
 
@@ -94,9 +95,5 @@ def _path(policy: Policy, check: Check, found: Comparison, candidate: RunScores)
 
 def _signatures(found: Comparison, candidate: RunScores) -> set[str]:
     """What the judge's scorer calls itself: with and without what only the scored data tells."""
-    names = {found.signature}
-    for task in candidate.tasks.values():
-        for measured in task.measured:
-            if measured.scorer.name == found.scorer and (found.task, found.filter) == (task.task, task.filter):
-                names |= {measured.signature, measured.scorer.signature()}
-    return names
+    sources = [measured for _, measured in measured_of(candidate, found)]
+    return {found.signature, *(name for m in sources for name in (m.signature, m.scorer.signature()))}

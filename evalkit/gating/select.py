@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from evalkit.comparison.base import Comparison, RunScores
 from evalkit.comparison.compare import compare_scores
 from evalkit.comparison.numbers import is_share
-from evalkit.errors import ConfigError, NotComparable, nearest
+from evalkit.errors import ConfigError
 from evalkit.gating.base import Require
+from evalkit.gating.names import Named, absent, is_pattern, leaves, matching_tasks, names_of
 from evalkit.gating.policy import Check, Policy, SliceCheck
 from evalkit.gating.quantities import Margin
 from evalkit.scorers.base import MetricInfo
@@ -39,13 +39,12 @@ def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[
     run does not have (with the nearest names) and for runs that must not be compared, ConfigError for a margin that does not
     fit its metric.
     """
-    chosen = [_tasks(policy, at, baseline, candidate) for at in range(len(policy.checks))]
+    chosen = [names_of(policy, at, baseline, candidate) for at in range(len(policy.checks))]
     comparisons = _compared(policy, baseline, candidate, chosen)
     named: dict[tuple[str, str, str, str], bool] = {}
     picked: list[list[Selected]] = []
     for at, check in enumerate(policy.checks):
-        mine = [c for c in comparisons[_clusters(policy, check, baseline)] if c.task in chosen[at]]
-        picked.append(list(_picked(policy, at, mine)))
+        picked.append(list(_picked(policy, at, chosen[at], comparisons[_clusters(policy, check, baseline)])))
         for one in picked[-1]:
             named[_key(one.found)] = named.get(_key(one.found), False) or not is_pattern(check.task)
     return [
@@ -54,34 +53,6 @@ def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[
         for one in picked[at]
         if not (is_pattern(check.task) and named[_key(one.found)])
     ]
-
-
-def is_pattern(task: str) -> bool:
-    return any(mark in task for mark in "*?[")
-
-
-def leaves(run: RunScores, task: str) -> tuple[str, ...]:
-    """The tasks of a group, or the task itself."""
-    groups = {group["group"]: tuple(group["leaves"]) for group in run.manifest.get("groups") or ()}
-    return groups.get(task, (task,))
-
-
-def task_names(run: RunScores) -> list[str]:
-    """Tasks and groups of a run."""
-    have = {task for task, _ in run.tasks}
-    groups = [g["group"] for g in run.manifest.get("groups") or () if g["leaves"] and have.issuperset(g["leaves"])]
-    return list(dict.fromkeys([*groups, *(task for task, _ in run.tasks)]))
-
-
-def matching_tasks(pattern: str, run: RunScores) -> list[str]:
-    """The task or group of this name, else the tasks that a pattern fits, else the groups."""
-    names = task_names(run)
-    tasks = [name for name in names if any(name == task for task, _ in run.tasks)]
-    return [name for name in names if name == pattern] or matching(pattern, tasks) or matching(pattern, names)
-
-
-def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if name == pattern] or [name for name in names if fnmatchcase(name, pattern)]
 
 
 def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said: Margin, baseline: float | None) -> float:
@@ -110,19 +81,6 @@ def _key(found: Comparison) -> tuple[str, str, str, str]:
     return found.task, found.filter, f"{found.scorer} {found.metric.name}", found.slice or ""
 
 
-def _tasks(policy: Policy, at: int, baseline: RunScores, candidate: RunScores) -> list[str]:
-    """The tasks and groups that a check names, which both runs must have."""
-    pattern = policy.checks[at].task
-    sides = [matching_tasks(pattern, run) for run in (baseline, candidate)]
-    for run, found in zip((baseline, candidate), sides, strict=True):
-        if not found:
-            raise _absent(policy, at, "task", pattern, task_names(run), run)
-    for name in sides[0]:
-        if name not in sides[1]:
-            raise _absent(policy, at, "task", name, task_names(candidate), candidate)
-    return sides[0]
-
-
 def _clusters(policy: Policy, check: Check, baseline: RunScores) -> str | None:
     """The slice whose labels are the clusters: the check's own, or the default where all its tasks have it."""
     if check.cluster_by is not None or policy.defaults.cluster_by is None:
@@ -133,20 +91,23 @@ def _clusters(policy: Policy, check: Check, baseline: RunScores) -> str | None:
 
 
 def _compared(
-    policy: Policy, baseline: RunScores, candidate: RunScores, chosen: list[list[str]]
+    policy: Policy, baseline: RunScores, candidate: RunScores, chosen: list[Named]
 ) -> dict[str | None, list[Comparison]]:
     """All comparisons by what they are clustered by: one pass for each."""
     tasks: dict[str | None, dict[str, None]] = {}
+    metrics: dict[str | None, dict[str, None]] = {}
     slices: dict[str | None, set[str]] = {}
-    for check, names in zip(policy.checks, chosen, strict=True):
+    for check, named in zip(policy.checks, chosen, strict=True):
         by = _clusters(policy, check, baseline)
-        tasks.setdefault(by, {}).update(dict.fromkeys(names))
+        tasks.setdefault(by, {}).update(dict.fromkeys(named.tasks))
+        metrics.setdefault(by, {}).update(dict.fromkeys(named.metrics))
         slices.setdefault(by, set()).update(part.name.partition("=")[0] for part in check.slices)
     return {
         by: compare_scores(
             baseline,
             candidate,
             tasks=list(names),
+            metrics=list(metrics[by]),
             slices=sorted(slices[by]) or False,
             cluster_by=by,
             min_overlap=policy.min_overlap,
@@ -156,31 +117,29 @@ def _compared(
     }
 
 
-def _picked(policy: Policy, at: int, comparisons: Collection[Comparison]) -> Iterator[Selected]:
+def _picked(policy: Policy, at: int, named: Named, comparisons: Collection[Comparison]) -> Iterator[Selected]:
+    """A check's comparisons, each with its slices after it (those of its tasks, for a group)."""
     check = policy.checks[at]
-    filters = list(dict.fromkeys(c.filter for c in comparisons))
-    if check.filter is not None and check.filter not in filters:
-        raise _absent(policy, at, "filter", check.filter, filters)
-    mine = [c for c in comparisons if check.filter in (None, c.filter)]
-    whole = [c for c in mine if c.slice is None]
-    names = list(dict.fromkeys(c.metric.name for c in whole))
-    wanted = matching(check.metric, names) if check.metric is not None else []
-    if check.metric is not None and not wanted:
-        raise _absent(policy, at, "metric", check.metric, names)
-    headline = [c for c in whole if (c.metric.name in wanted if check.metric else c.metric.headline)]
-    sliced = [c for c in mine if c.slice is not None]
+    mine = [c for c in comparisons if c.metric.name in named.metrics and check.filter in (None, c.filter)]
+    whole = [c for c in mine if c.slice is None and c.task in named.tasks]
+    sliced = [c for c in mine if c.slice is not None and any(c.task in members for members in named.tasks.values())]
     for part in check.slices:
         if not any(_is_of(part, c) for c in sliced):
-            raise _absent(policy, at, "slice", part.name, (str(c.slice).partition("=")[0] for c in sliced))
-    for found in headline:
+            raise absent(policy, at, "slices", part.name, (str(c.slice) for c in sliced))
+    for found in whole:
         yield _whole(policy, at, found)
-        rest = [c for c in sliced if _key(c)[:3] == _key(found)[:3]]
+        rest = [c for c in sliced if _belongs(c, found, named)]
         yield from (_slice(policy, at, part, c) for part in check.slices for c in rest if _is_of(part, c))
 
 
 def _is_of(part: SliceCheck, found: Comparison) -> bool:
     """Whether a comparison is of a slice's label: any (``subject``), or one (``subject=history``)."""
     return found.slice == part.name or str(found.slice).startswith(f"{part.name}=")
+
+
+def _belongs(part: Comparison, whole: Comparison, named: Named) -> bool:
+    same = (part.filter, part.metric.name) == (whole.filter, whole.metric.name)
+    return same and part.task in named.tasks[whole.task] and (part.task != whole.task or part.scorer == whole.scorer)
 
 
 def _whole(policy: Policy, at: int, found: Comparison) -> Selected:
@@ -212,13 +171,3 @@ def _directed(policy: Policy, at: int, found: Comparison, require: Require) -> R
         f"{policy.where('checks', at, 'metric')}: neither more nor less {found.metric.name} is better: it cannot get worse "
         "(require: report shows it)"
     )
-
-
-def _absent(
-    policy: Policy, at: int, what: str, name: str, known: Iterable[str], run: RunScores | None = None
-) -> NotComparable:
-    names = list(dict.fromkeys(known))
-    who = policy.checks[at].task if run is None else run.source
-    listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    hint = nearest(name, names) or (f"; there are {listed}" if names else "")
-    return NotComparable(f"{policy.where('checks', at, what)}: {who} has no {what} {name!r}{hint}")
