@@ -10,8 +10,8 @@ from typing import Any
 from evalkit.comparison.base import RunScores
 from evalkit.errors import ConfigError, NotComparable, nearest
 from evalkit.figures import counted
+from evalkit.gating.names import absent, leaves, matching_tasks, task_names
 from evalkit.gating.policy import Policy
-from evalkit.gating.select import leaves, matching, task_names
 from evalkit.runner.options import RunOptions
 from evalkit.runner.prepare import Prepared
 from evalkit.secrets import BLANK
@@ -58,13 +58,11 @@ def needed_tasks(policy: Policy, baseline: RunScores) -> set[str] | None:
     """
     if not policy.checks:
         return None
-    known = task_names(baseline)
     needed: set[str] = set()
     for at, check in enumerate(policy.checks):
-        found = matching(check.task, known)
+        found = matching_tasks(check.task, baseline)
         if not found:
-            where = policy.where("checks", at, "task")
-            raise NotComparable(f"{where}: {baseline.source} has no task {check.task!r}{nearest(check.task, known)}")
+            raise absent(policy, at, "task", check.task, task_names(baseline), baseline)
         needed.update(found, *(leaves(baseline, name) for name in found))
     return needed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.load import load_scores
@@ -58,7 +58,9 @@ def gate_scores(policy: Policy, baseline: RunScores | None, candidate: RunScores
 
     Raises what `decide_gate` raises.
     """
-    return decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate)
+    result = decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate)
+    seed = (candidate.manifest.get("config") or {}).get("seed")
+    return result if seed is None else replace(result, detail={**result.detail, "seed": seed})
 
 
 def _alone(policy: Policy, candidate: RunScores) -> GateResult:
@@ -67,7 +69,9 @@ def _alone(policy: Policy, candidate: RunScores) -> GateResult:
     checks = tuple(check for check in found.checks if check.kind in _ABSOLUTE)
     why = f"there is no baseline ({policy.baseline or 'none is named'}), so nothing was compared"
     alone = replace(found, checks=checks, baseline=_NO_BASELINE, policy_hash=policy.hash, notes=(why, *found.notes))
-    if found.verdict != "PASS":
+    if any(
+        c.verdict != "PASS" and (c.require == "pass" or (c.require == "not-fail" and c.verdict == "FAIL")) for c in checks
+    ):
         return alone
     held = f"; {counted(len(checks), 'check')} that need none passed" if checks else ""
     return replace(alone, verdict="INCONCLUSIVE", exit_code=EXIT_CODES["PASS"], headline=f"INCONCLUSIVE: {why}{held}")
@@ -75,17 +79,9 @@ def _alone(policy: Policy, candidate: RunScores) -> GateResult:
 
 def _without_baseline(policy: Policy) -> Policy:
     """The policy with its floors and absolute budgets, its other checks only named: budgets are over their tasks."""
-    checks = [
-        check.model_copy(
-            update={
-                "margin": None,
-                "slices": [],
-                "min_judge_alpha": None,
-                **({} if check.floor is not None else {"require": "report"}),
-            }
-        )
-        for check in policy.checks
-    ]
+    bare: dict[str, Any] = {"margin": None, "slices": [], "min_judge_alpha": None}
+    only_named = {**bare, "require": "report"}
+    checks = [check.model_copy(update=only_named if check.floor is None else bare) for check in policy.checks]
     budgets = {name: budget for name, budget in policy.budgets.given().items() if budget.limit.kind == "absolute"}
     defaults = policy.defaults.model_copy(update={"margin": None})
     return policy.model_copy(update={"checks": checks, "defaults": defaults, "budgets": Budgets(**budgets)})
