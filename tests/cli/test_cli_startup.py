@@ -26,7 +26,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_help_names_every_command(evalkit):
     done = evalkit("--help")
     assert done.code == 0
-    for command in ("run", "ls", "validate", "show", "rescore", "report"):
+    for command in ("run", "compare", "ls", "validate", "show", "rescore", "report"):
         assert f"\n  {command} " in done.out
 
 
@@ -42,4 +42,6 @@ def test_every_option_has_a_twin_in_the_environment():
             twin = "EVALKIT_" + long[2:].replace("-", "_").upper()
             if long == "--cache":  # EVALKIT_CACHE names the folder of everything that is cached
                 twin = "EVALKIT_RESPONSE_CACHE"
+            if long in ("--json", "--csv", "--markdown") and option.metavar == "FILE":  # the first two are flags elsewhere
+                twin += "_FILE"
             assert option.envvar == twin, f"{name} {long}"
