@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -168,13 +168,10 @@ class Judge(BaseScorer):
 
     def _scored(self, table: Sequence[Sequence[Sequence[Verdict]]]) -> Score:
         by_judge = [
-            [_mean([answer[j][c].value for answer in table]) for c in range(len(self._criteria))]
+            [_mean(answer[j][c].value for answer in table) for c in range(len(self._criteria))]
             for j in range(len(self.roles))
         ]
-        together = [
-            combine([None if math.isnan(row[c]) else row[c] for row in by_judge], self._combine)
-            for c in range(len(self._criteria))
-        ]
+        together = [combine(values, self._combine) for values in zip(*by_judge, strict=True)]
         flat = [verdict for answer in table for judge in answer for verdict in judge]
         failed = sum(verdict.state == "error" for verdict in flat)
         refused = sum(verdict.state == "refusal" for verdict in flat)
@@ -300,7 +297,7 @@ def _metric(criterion: Criterion, name: str, column: int, headline: bool = True)
     )
 
 
-def _mean(values: Sequence[float | None]) -> float:
+def _mean(values: Iterable[float | None]) -> float:
     known = [value for value in values if value is not None and not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
 
