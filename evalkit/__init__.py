@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Run,
         RunOptions,
         Scores,
+        Sweep,
         TaskPlan,
         TextColumns,
         Validation,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         rescore,
         run,
         score,
+        sweep,
         validate_metrics,
     )
 
@@ -47,6 +49,7 @@ __all__ = [
     "Run",
     "RunOptions",
     "Scores",
+    "Sweep",
     "TaskPlan",
     "TextColumns",
     "Validation",
@@ -58,6 +61,7 @@ __all__ = [
     "rescore",
     "run",
     "score",
+    "sweep",
     "validate_metrics",
 ]
 

@@ -17,6 +17,13 @@ def option(names: str, text: str, **more: Any) -> Any:
 Tasks = Annotated[list[str] | None, option("--tasks -t", "Tasks, groups, tags, patterns or YAML files: a,b,c.")]
 Model = Annotated[str | None, option("--model -m", "provider/name (evalkit ls models lists them).")]
 ModelArg = Annotated[list[str] | None, option("--model-arg -M", "A model's own option: key=value.")]
+ModelGlob = Annotated[
+    str | None,
+    option("--model-glob", "A series of checkpoints instead of one model: [provider/]glob, quoted. [default provider: hf]"),
+]
+Margin = Annotated[
+    str | None, option("--margin", "What a drop must exceed to count as a regression of the series. [default: 1pp]")
+]
 TaskDir = Annotated[list[str] | None, option("--task-dir", "A folder of task files, lm-eval's own too.")]
 Data = Annotated[list[str] | None, option("--data", "A local copy of a task's data: TASK=PATH.")]
 NumFewshot = Annotated[int | None, option("--num-fewshot -f", "Examples in the prompt. [default: the task's]")]

@@ -21,6 +21,8 @@ def run(
     ] = None,
     model: o.Model = None,
     model_args: o.ModelArg = None,
+    model_glob: o.ModelGlob = None,
+    margin: o.Margin = None,
     tasks: o.Tasks = None,
     task_dirs: o.TaskDir = None,
     data: o.Data = None,
@@ -64,11 +66,18 @@ def run(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Evaluate a model on tasks. The same command resumes a run that did not finish."""
+    """Evaluate a model, or a series of checkpoints, on tasks. The same command resumes what did not finish."""
     given = dict(locals())
     given["cache"] = given.pop("cache_dir") or cache
-    for own in ("target", "resume", "new", "dry_run", "json"):
+    for own in ("target", "resume", "new", "dry_run", "json", "model_glob", "margin"):
         given.pop(own)
+    if model_glob is not None:
+        from evalkit.cli.sweep import sweep
+
+        sweep(model_glob, margin, given, target, resume, new=new, dry_run=dry_run, json=json)
+        return
+    if margin is not None:
+        raise ConfigError("--margin is of the regressions of a sweep; it goes with --model-glob")
     settings, resume = _settings(given, target, resume)
     if dry_run:
         _plan(settings, json)

@@ -21,6 +21,8 @@ TITLES: dict[Name, str] = {
 }
 #: Values that span more decades than this are drawn on a logarithmic scale.
 DECADES = 2.0
+#: Pixels beside the first and the last checkpoint.
+_PAD = 8
 #: Pixels between zero and the rest of a logarithmic scale.
 _BREAK = 34
 _SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
@@ -80,9 +82,9 @@ def scale(name: Name, members: Sequence[Member], start: float, end: float) -> Sc
         whole = tuple(tick for tick in ticks if tick == int(tick) and 1 <= tick <= len(known))
         return Scale(name, False, Axis(0.5, len(known) + 0.5, start, end, whole))
     if not positive or math.log10(max(positive) / min(positive)) <= DECADES:
-        return Scale(name, False, axis(known, start, end, count=5))
-    zero = start if len(positive) < len(known) else None
-    first = start if zero is None else start + math.copysign(_BREAK, end - start)
+        return Scale(name, False, axis(known, start + _PAD, end - _PAD, count=5))
+    zero = start + _PAD if len(positive) < len(known) else None
+    first = start if zero is None else start + _BREAK
     low, high = math.log10(min(positive)), math.log10(max(positive))
     margin = 0.02 * (high - low)
     every = max(1, math.ceil((high - low) / 7))

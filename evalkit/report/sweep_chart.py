@@ -34,7 +34,13 @@ def chart(panel: Panel, name: Name, members: Sequence[Member]) -> Markup:
     chance = panel.summary.chance
     ends = [end for _, _, value, ci in drawn for end in (value, *(ci or ()))]
     up = axis([*ends, *([] if chance is None else [chance])], HEIGHT - _BOTTOM, _TOP)
-    parts = [*_grid(across, up), *_chance(chance, up), *_marks(panel, drawn), *_line(drawn, up), *_dots(drawn, up, across)]
+    parts = [
+        *_grid(across, up),
+        *_chance(chance, drawn, up),
+        *_marks(panel, drawn),
+        *_line(drawn, up),
+        *_dots(drawn, up, across),
+    ]
     parts.append(Markup('<text class="callout" aria-hidden="true"></text>'))
     words = f"{panel.summary.metric} of {panel.name} by {across.title}, {len(drawn)} checkpoints; its table has all figures"
     return Markup('<svg class="plot" viewBox="0 0 {} {}" role="group" aria-label="{}">{}</svg>').format(
@@ -52,11 +58,17 @@ def _grid(across: Scale, up: Axis) -> Iterator[Markup]:
     yield _text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 8, across.title, "middle", "axis")
 
 
-def _chance(chance: float | None, up: Axis) -> Iterator[Markup]:
-    if chance is not None:
-        y = up.at(chance)
-        yield _rule(_LEFT, y, WIDTH - _RIGHT, y, "chance")
-        yield _text(WIDTH - _RIGHT - 2, y - 5, f"chance {number(chance)}", "end", "tick")
+def _chance(chance: float | None, drawn: Sequence[Drawn], up: Axis) -> Iterator[Markup]:
+    """The dashed line, named at the side where the curve is farther from it."""
+    if chance is None or not drawn:
+        return
+    y = up.at(chance)
+    first, last = (pick(drawn, key=lambda dot: dot[1])[2] for pick in (min, max))
+    left = abs(first - chance) > abs(last - chance)
+    yield _rule(_LEFT, y, WIDTH - _RIGHT, y, "chance")
+    yield _text(
+        _LEFT + 4 if left else WIDTH - _RIGHT - 2, y - 5, f"chance {number(chance)}", "start" if left else "end", "tick"
+    )
 
 
 def _marks(panel: Panel, drawn: Sequence[Drawn]) -> Iterator[Markup]:

@@ -40,8 +40,9 @@ class Emergence:
         return _significant(self.adjusted[at])
 
     @property
-    def never(self) -> bool:
-        return not any(map(_significant, self.adjusted))
+    def throughout(self) -> bool:
+        """Whether every checkpoint is above it, so that the series does not show where it was left."""
+        return self.first == next((at for at, p in enumerate(self.adjusted) if p is not None), -1)
 
 
 @dataclass(frozen=True, slots=True)

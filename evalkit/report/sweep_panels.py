@@ -72,8 +72,9 @@ class Panel:
 
     @property
     def emerged(self) -> Point | None:
-        """The first checkpoint from which on all are above chance level."""
-        return None if self.emergence is None or self.emergence.first is None else self.points[self.emergence.first]
+        """The first checkpoint from which on all are above chance level, where one before it is not."""
+        left = self.emergence
+        return None if left is None or left.first is None or left.throughout else self.points[left.first]
 
     @property
     def regressed(self) -> Point | None:

@@ -62,7 +62,7 @@ class Checkpoint:
 
 def compute(flops: float | None, parameters: int | None, tokens: float | None) -> tuple[float, ComputeSource] | None:
     """Training compute in floating-point operations, and where it comes from: as counted, else 6 x parameters x tokens."""
-    if flops:
+    if flops is not None:
         return flops, "total_flos"
     if parameters and tokens:
         return float(FLOPS_PER_TOKEN * parameters * tokens), "6ND"
@@ -109,13 +109,17 @@ def _fixed_part(pattern: Path) -> Path:
 def _read(provider: str, path: Path, root: Path) -> Checkpoint:
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     state = _trainer_state(path)
-    flops, seen = (_positive(state.get(key)) for key in ("total_flos", "num_input_tokens_seen"))
+    step = step_of(name, state)
+    # a trainer that does not count writes 0: that is a count only before the first step
+    flops, seen = (
+        0.0 if step == 0 and key in state else _positive(state.get(key)) for key in ("total_flos", "num_input_tokens_seen")
+    )
     model = str(path) if path.is_absolute() or str(path).startswith(".") or path.is_file() else f"./{path}"
     return Checkpoint(
         name=name,
         model=f"{provider}/{model}",
         path=path,
-        step=step_of(name, state),
+        step=step,
         tokens=seen or tokens_of(name),
         flops=flops,
         parameters=count_parameters(path),

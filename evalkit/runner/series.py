@@ -14,7 +14,7 @@ that is killed leaves nothing wrong behind.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,26 +137,23 @@ class Series:
         return replace(member, status=status, parameters=counted or member.parameters)
 
 
-def open_series(
-    pattern: str, checkpoints: Sequence[Checkpoint], options: RunOptions, *, write: bool = True
-) -> Series | None:
-    """The newest series of this command, its checkpoints brought up to date, or (writing) a new one.
+def open_series(pattern: str, checkpoints: Sequence[Checkpoint], options: RunOptions) -> Series:
+    """The newest series of this command to go on with, its checkpoints brought up to date, or a new one.
 
     Checkpoints whose folder is gone stay where their run is complete: trainers delete old ones. Those that changed since
-    their run are waiting again. Not writing, ``None`` is no series yet.
+    their run are waiting again. Raises StoreError where another process has the series.
     """
     parent, key = Path(options.output_dir), series_key(pattern, options)
-    found = None if options.new else _newest(parent, key)
-    if found is None and not write:
-        return None
-    if found is None:
-        found = _create(parent, pattern, key, options)
-    lock = take_lock(found) if write else None
-    if write:
-        clear_leftovers(found)
-    series = Series(found, read_series(found), lock)
-    series.members = list(_merged(series.members, checkpoints))
-    return series
+    path = (None if options.new else _newest(parent, key)) or _create(parent, pattern, key, options)
+    lock = take_lock(path)
+    clear_leftovers(path)
+    return _merged(Series(path, read_series(path), lock), checkpoints)
+
+
+def known_series(pattern: str, checkpoints: Sequence[Checkpoint], options: RunOptions) -> Series | None:
+    """The series that `open_series` would go on with, to be read only; ``None`` where there is none."""
+    path = _newest(Path(options.output_dir), series_key(pattern, options))
+    return None if path is None else _merged(Series(path, read_series(path)), checkpoints)
 
 
 def series_key(pattern: str, options: RunOptions) -> str:
@@ -183,22 +180,23 @@ def _member(item: Mapping[str, Any]) -> Member:
     return Member(**known)
 
 
-def _merged(known: Sequence[Member], checkpoints: Sequence[Checkpoint]) -> Iterator[Member]:
-    """What is on the disk now, with what was done already; in order."""
-    before = {member.name: member for member in known}
+def _merged(series: Series, checkpoints: Sequence[Checkpoint]) -> Series:
+    """With what is on the disk now beside what was done already, in order."""
+    before = {member.name: member for member in series.members}
     order = {found.name: found.order for found in checkpoints}
     merged = []
     for found in map(listed, checkpoints):
         old = before.pop(found.name, None)
         if old is None or old.stamp != found.stamp:
-            merged.append(found)  # its old run stays on the disk; a changed file need not be a changed model, too
+            merged.append(found)  # its run stays on the disk; where the model is the same after all, it is found there
         else:
             merged.append(replace(old, model=found.model, parameters=old.parameters or found.parameters))
     for gone in before.values():
         if gone.finished:
             merged.append(gone)
             order[gone.name] = Checkpoint(gone.name, gone.model, Path(), gone.step, parameters=gone.parameters).order
-    yield from sorted(merged, key=lambda member: order[member.name])
+    series.members = sorted(merged, key=lambda member: order[member.name])
+    return series
 
 
 def _newest(parent: Path, key: str) -> Path | None:

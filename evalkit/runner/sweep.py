@@ -15,13 +15,13 @@ from evalkit.runner.prepare import Prepared, ready_task, select
 from evalkit.runner.run import Run, open_run
 from evalkit.runner.series import Member, Series
 from evalkit.runner.store import MANIFEST, read_manifest
-from evalkit.types import Json
+from evalkit.types import Json, content_hash
 
 #: What a sweep would do with a checkpoint.
 Intent = Literal["done", "run", "resume"]
 
 #: Evaluates a checkpoint. Raises ModelError for one that cannot be loaded.
-Evaluate = Callable[[RunOptions], Run]
+Evaluate = Callable[[Member, RunOptions], Run]
 
 
 def check_options(options: RunOptions) -> None:
@@ -53,11 +53,10 @@ def run_series(
     evaluate: Evaluate,
     *,
     changed: Callable[[], None] = lambda: None,
-    failed: Callable[[Member], None] = lambda member: None,
 ) -> None:
     """Evaluate what is not finished, in order; ``changed`` is called after each checkpoint.
 
-    A checkpoint that cannot be loaded is told to ``failed``, and the others go on. A run that is interrupted ends the sweep.
+    A checkpoint that cannot be loaded is kept as ``failed``, and the others go on. A run that is interrupted ends the sweep.
     """
     todo = [member for member, intent in intents(series, series.members, options) if intent != "done"]
     series.update(status="running")
@@ -65,14 +64,12 @@ def run_series(
         name = None if options.name is None else f"{options.name}_{member.name}"
         error = None
         try:
-            run = evaluate(replace(options, model=member.model, name=name))
+            run = evaluate(member, replace(options, model=member.model, name=name))
         except ModelError as raised:
             error = str(raised)  # and not the exception itself: its frames would keep the half-loaded model
         release()
         if error is not None:
-            broken = replace(member, status="failed", run=None, error=error)
-            series.keep(broken)
-            failed(broken)
+            series.keep(replace(member, status="failed", run=None, error=error))
         else:
             counted = run.manifest.get("model", {}).get("parameters")
             parameters = counted or member.parameters
@@ -87,10 +84,11 @@ def run_series(
     changed()
 
 
-def finished_run(prepared: Prepared, config_hash: str) -> Run | None:
+def finished_run(prepared: Prepared) -> Run | None:
     """A complete run of exactly this configuration, if there is one: a checkpoint that was evaluated by itself before."""
     if prepared.options.new:
         return None
+    config_hash = content_hash(prepared.config())
     for path in sorted(Path(prepared.options.output_dir).glob(f"*_{config_hash[:8]}*/{MANIFEST}"), reverse=True):
         try:
             manifest = read_manifest(path.parent)
