@@ -8,7 +8,7 @@ from typing import Literal
 from evalkit.comparison.numbers import visible
 from evalkit.errors import NotComparable
 from evalkit.gating.base import CheckResult, GateResult
-from evalkit.gating.cells import told
+from evalkit.gating.cells import failed, told, undecided
 
 Level = Literal["error", "warning", "notice"]
 
@@ -25,15 +25,14 @@ def render(result: GateResult) -> list[str]:
     A check that failed is an error. One that is undecided is what the gate makes of it: an error where that ends the build,
     a warning where it is told, a notice where it passes. A gate that passed is one notice.
     """
-    undecided: Level = {"fail": "error", "warn": "warning", "pass": "notice"}[result.inconclusive]  # type: ignore[assignment]
+    levels: dict[str, Level] = {"fail": "error", "warn": "warning", "pass": "notice"}
+    level = levels[result.inconclusive]
     found: dict[Level, list[str]] = {"error": [], "warning": [], "notice": []}
-    for check in (c for c in result.checks if c.verdict == "FAIL" and c.require != "report"):
-        found["error"].append(_of(result, "error", check))
-    for check in (c for c in result.checks if c.verdict == "INCONCLUSIVE" and c.require == "pass"):
-        found[undecided].append(_of(result, undecided, check))
+    found["error"] += [_of(result, "error", check) for check in result.checks if failed(check)]
+    found[level] += [_of(result, level, check) for check in result.checks if undecided(check)]
     if not any(found.values()):
         found["notice"].append(command("notice", result.headline, title=f"gate {result.gate}"))
-    return [line for level in found for line in _capped(level, found[level], result.gate)]
+    return [line for kind in found for line in _capped(kind, found[kind], result.gate)]
 
 
 def refused(gate: str, error: NotComparable) -> list[str]:

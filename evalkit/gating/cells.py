@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from evalkit.comparison.base import Flip, LeftOut
 from evalkit.comparison.numbers import error_bar, format_difference, format_interval, format_value
-from evalkit.figures import count, number
+from evalkit.figures import count, interval, number
 from evalkit.gating.base import CheckResult
-
-#: In which order verdicts are read: what has to be acted on first. ``None`` is only shown.
-_ORDER = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2, None: 3}
 
 #: Characters of an error bar, and how many margins it shows to either side of zero, at least and at most.
 _WIDTH, _LEAST, _MOST = 21, 2.0, 6.0
@@ -33,13 +30,13 @@ class Cells:
 
 def cells(check: CheckResult) -> Cells:
     """``check`` in figures: values as the run's tables show them, differences of shares in percentage points."""
-    budget = check.kind in ("budget", "errors")
-    plain = check.percent and not budget
+    compared = check.kind in ("metric", "slice")
+    own = check.kind == "floor" and check.ci is not None
     return Cells(
         baseline=_value(check, check.baseline),
-        candidate=_value(check, check.candidate),
-        difference="" if check.difference is None or budget else format_difference(check.difference, plain),
-        interval="" if check.ci is None or budget else format_interval(check.ci, plain),
+        candidate=_value(check, check.candidate) + (f" {interval(check.ci)}" if own else ""),
+        difference=format_difference(check.difference, check.percent) if compared and check.difference is not None else "",
+        interval=format_interval(check.ci, check.percent) if compared and check.ci is not None else "",
         margin=_limit(check),
         n="" if check.n is None else count(check.n),
         flips="" if check.lost is None or check.gained is None else f"-{count(check.lost)}/+{count(check.gained)}",
@@ -60,8 +57,18 @@ def told(check: CheckResult) -> str:
 
 
 def by_urgency(checks: Iterable[CheckResult]) -> list[CheckResult]:
-    """What failed first, then what is undecided; otherwise in the policy's order."""
-    return sorted(checks, key=lambda check: (check.require == "report" and check.verdict != "PASS", _ORDER[check.verdict]))
+    """What failed first, then what holds the gate up; otherwise in the policy's order."""
+    return sorted(checks, key=lambda check: 0 if failed(check) else 1 if undecided(check) else 2)
+
+
+def failed(check: CheckResult) -> bool:
+    """Whether the gate fails because of it."""
+    return check.verdict == "FAIL" and check.require != "report"
+
+
+def undecided(check: CheckResult) -> bool:
+    """Whether the gate cannot pass because of it."""
+    return check.verdict == "INCONCLUSIVE" and check.require == "pass"
 
 
 def bar_scale(checks: Sequence[CheckResult]) -> float:
@@ -111,7 +118,7 @@ def _value(check: CheckResult, value: float | None) -> str:
         return ""
     if check.unit:
         return _amount(value, check.unit)
-    return f"{100 * value:.2f} %" if check.kind == "errors" and check.percent else format_value(value, check.percent)
+    return f"{100 * value:.2f} %" if check.kind in ("budget", "errors") else format_value(value, check.percent)
 
 
 def _limit(check: CheckResult) -> str:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from evalkit.comparison.numbers import visible
 from evalkit.errors import NotComparable
 from evalkit.gating.base import CheckResult, GateResult
-from evalkit.gating.cells import told
+from evalkit.gating.cells import failed, told
 
 
 def render(result: GateResult) -> str:
@@ -38,9 +38,9 @@ def refused(gate: str, error: NotComparable) -> str:
 
 def _case(gate: str, check: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", classname=visible(gate), name=visible(check.name), time="0")
-    if check.verdict == "FAIL" and check.require != "report":
-        failed = ElementTree.SubElement(case, "failure", type="regression", message=visible(check.sentence))
-        failed.text = visible(_figures(check))
+    if failed(check):
+        failure = ElementTree.SubElement(case, "failure", type="regression", message=visible(check.sentence))
+        failure.text = visible(_figures(check))
     elif check.verdict == "INCONCLUSIVE":
         ElementTree.SubElement(case, "skipped", message=visible(f"INCONCLUSIVE: {told(check)}"))
     elif check.verdict is None or check.verdict == "FAIL":

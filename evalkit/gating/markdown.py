@@ -12,7 +12,7 @@ from evalkit.comparison.numbers import code_markdown, escape_markdown, format_va
 from evalkit.errors import NotComparable
 from evalkit.figures import count, counted
 from evalkit.gating.base import CheckResult, GateResult, Side
-from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, left_out, told, worse
+from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, told, undecided, worse
 
 #: Characters of a comment that GitHub takes, with room for what a workflow puts around it.
 LONGEST = 65_536 - 1_000
@@ -82,8 +82,8 @@ class _Page:
 
     def text(self) -> str:
         result = self._result
-        first = [check for check in result.checks if check.kind in ("metric", "floor") or _failed_slice(check)]
-        slices = [check for check in result.checks if check.kind == "slice" and not _failed_slice(check)]
+        first = [check for check in result.checks if check.kind in ("metric", "floor") or _pressing(check)]
+        slices = [check for check in result.checks if check.kind == "slice" and not _pressing(check)]
         budgets = [check for check in result.checks if check.kind in ("budget", "errors")]
         parts = [
             f"### {_MARKS[result.verdict]} {self._words(result.headline, 600)}",
@@ -128,7 +128,11 @@ class _Page:
     def _reasons(self) -> str:
         """Why each check failed or is undecided, what would settle it, and what is in no pair."""
         checks = [c for c in by_urgency(self._result.checks) if c.kind not in ("budget", "errors")]
-        lines = [f"- {_MARKS[str(c.verdict)]} {self._name(c.name)}: {self._words(told(c))}" for c in checks if _open(c)]
+        lines = [
+            f"- {_MARKS[str(c.verdict)]} {self._name(c.name)}: {self._words(told(c))}"
+            for c in checks
+            if failed(c) or undecided(c)
+        ]
         lines += [
             f"- {self._name(check.name)}: in no pair: {reasons}"
             for check in checks
@@ -139,8 +143,8 @@ class _Page:
     def _apart(self, slices: Sequence[CheckResult]) -> str:
         if not slices or not self._room.slices:
             return f"{counted(len(slices), 'slice')} left out here for want of room." if slices else ""
-        undecided = sum(check.verdict == "INCONCLUSIVE" for check in slices)
-        title = counted(len(slices), "slice") + (f", {count(undecided)} undecided" if undecided else "")
+        unknown = sum(check.verdict == "INCONCLUSIVE" for check in slices)
+        title = counted(len(slices), "slice") + (f", {count(unknown)} undecided" if unknown else "")
         return _details(title, self._table(_HEADERS, slices, self._row, self._room.slices))
 
     def _worst(self) -> str:
@@ -205,17 +209,15 @@ def _sides(result: GateResult) -> Iterable[tuple[str, Side]]:
     return ("baseline", result.baseline), ("candidate", result.candidate)
 
 
-def _open(check: CheckResult) -> bool:
-    return check.verdict in ("FAIL", "INCONCLUSIVE") and (check.kind != "slice" or check.verdict == "FAIL")
-
-
-def _failed_slice(check: CheckResult) -> bool:
-    return check.kind == "slice" and check.verdict == "FAIL"
+def _pressing(check: CheckResult) -> bool:
+    """A slice that the verdict hangs on stands among the checks."""
+    return check.kind == "slice" and (failed(check) or undecided(check))
 
 
 def _marked(check: CheckResult) -> str:
     words = cells(check).verdict
-    return words if words.startswith("shown") else f"{_MARKS[words]} {words}"
+    mark = "" if check.verdict == "INCONCLUSIVE" and not undecided(check) else _MARKS.get(words, "")
+    return f"{mark} {words}".strip()
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

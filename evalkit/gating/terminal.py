@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from evalkit.comparison.numbers import visible
 from evalkit.figures import counted
 from evalkit.gating.base import CheckResult, GateResult
-from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, left_out, told, worse
+from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, told, undecided, worse
 from evalkit.gating.plan import PlanRow
 
 HEADERS = ("Check", "Base", "Cand", "Difference", "95% CI", "", "Margin", "n", "Flips -/+", "Verdict")
@@ -32,15 +32,15 @@ def lines(result: GateResult) -> list[str]:
     """What is said below the table: why and what would settle it, which samples got worse, notes, and the headline last."""
     said = []
     for check in by_urgency(result.checks):
-        if (check.verdict == "FAIL" or check.kind != "slice") and check.verdict in ("FAIL", "INCONCLUSIVE"):
+        if failed(check) or undecided(check):
             said.append(f"{check.verdict} {check.name}: {told(check)}")
-        if check.verdict == "FAIL" and (flips := worse(check)):
+        if failed(check) and (flips := worse(check)):
             more = f" and {len(flips) - _SAMPLES} more" if len(flips) > _SAMPLES else ""
             said.append(f"  got worse: {', '.join(flip.id for flip in flips[:_SAMPLES])}{more}")
         if check.kind == "metric" and (reasons := left_out(check.left_out)):
             said.append(f"{check.name}: in no pair: {reasons}")
     if hidden := len(result.checks) - len(_shown(result)):
-        said.append(f"{counted(hidden, 'slice')} that did not fail: --json and --markdown have all")
+        said.append(f"{counted(hidden, 'slice')} that the verdict does not hang on: --json and --markdown have all")
     return [*map(visible, [*said, *result.notes]), visible(result.headline)]
 
 
@@ -61,7 +61,7 @@ def plan(rows: Sequence[PlanRow]) -> list[Sequence[str]]:
 
 
 def _shown(result: GateResult) -> list[CheckResult]:
-    quiet = [check for check in result.checks if check.kind == "slice" and check.verdict != "FAIL"]
+    quiet = [check for check in result.checks if check.kind == "slice" and not failed(check) and not undecided(check)]
     hidden = set(map(id, quiet)) if len(quiet) > _SLICES else set()
     return [check for check in by_urgency(result.checks) if id(check) not in hidden]
 
