@@ -14,6 +14,7 @@ from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.load import load_scores
+from evalkit.comparison.scorefile import promote as write_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
 from evalkit.errors import (
@@ -292,6 +293,7 @@ def gate(
     all_tasks: bool = False,
     inconclusive: str | None = None,
     allow_missing_baseline: bool = False,
+    promote: str | Path | None = None,
     output_dir: str | Path = "runs",
     progress: Progress | None = None,
     **settings: Any,
@@ -306,6 +308,7 @@ def gate(
         all_tasks: run ``model`` on all tasks of the baseline, not only on those that the policy needs.
         inconclusive: ``fail``, ``warn`` or ``pass`` instead of what the policy says.
         allow_missing_baseline: without a baseline check floors and absolute budgets alone; the exit code then is 0.
+        promote: a file that becomes the next baseline (the candidate's scores, no texts) on PASS, or where there was none.
         output_dir: where runs are looked for and written.
         progress: who shows how the candidate's run goes.
         settings: with ``model``, further fields of `RunOptions` that are the candidate's own: ``model_args``, ``device`` ...
@@ -328,7 +331,11 @@ def gate(
         own = {**settings, "output_dir": output_dir}
         candidate = _candidate(read, found, model, all_tasks, progress or Silent(), own)
     scores = load_scores(_source(candidate) or "", output_dir=output_dir)
-    return gate_scores(read, found, scores)
+    result = gate_scores(read, found, scores)
+    if promote is None or not (result.verdict == "PASS" or (found is None and result.exit_code == 0)):
+        return result
+    write_scores(scores, Path(promote))
+    return replace(result, baseline_promoted=True)
 
 
 def _source(given: str | Path | Run | None) -> str | Path | None:
