@@ -54,7 +54,7 @@ def _tested(policy: Policy, one: Selected, margin: float, result: CheckResult, c
             return Settled("INCONCLUSIVE", f"{few} ({sentence})", f"needs {count(one.min_n)} items (has {count(found.n)})")
         if verdict != "INCONCLUSIVE":
             return Settled(verdict, sentence)
-        size, generated = _data(candidate, one)
+        size, generated = data_of(candidate, one)
         ways = needs(test, shown, margin, alpha, size=size, repeatable=generated, percent=percent)
         return Settled(verdict, sentence, ways)
 
@@ -111,7 +111,7 @@ def _untested(one: Selected) -> str:
     return "there is no paired test of it: a single unit, or a metric that only its task's folder can compute"
 
 
-def _data(candidate: RunScores, one: Selected) -> tuple[int | None, bool]:
+def data_of(candidate: RunScores, one: Selected) -> tuple[int | None, bool]:
     """How many items the check's tasks have, and whether their answers are generated."""
     keys = [(name, one.found.filter) for name in leaves(candidate, one.found.task)]
     entries = candidate.manifest.get("tasks") or {}

@@ -104,7 +104,7 @@ def level_of(run: RunScores, one: Selected) -> Level | None:
     levels = [
         level
         for task, measured in measured_of(run, one.found)
-        if (level := task_level(task, measured, one.found.metric)) is not None
+        if (level := task_level(task, measured, one.found.metric, one.cluster_by)) is not None
     ]
     if len(levels) <= 1:
         return levels[0] if levels else None
@@ -122,12 +122,13 @@ def level_of(run: RunScores, one: Selected) -> Level | None:
     return Level(value, stderr, n, units, all(level.share for level in levels))
 
 
-def task_level(task: TaskScores, measured: Measured, metric: MetricInfo) -> Level | None:
+def task_level(task: TaskScores, measured: Measured, metric: MetricInfo, cluster_by: str | None = None) -> Level | None:
     """The value of one task; ``None`` without a value. Clusters widen the error, corpus metrics have it from a bootstrap."""
     scored = np.flatnonzero(measured.status == OK)
+    clusters = task.clusters if cluster_by is None else task.slices.get(cluster_by)
     codes = None
-    if task.clusters is not None and measured.units == task.ids:
-        labels = [label or f"\0{i}" for i, label in zip(scored.tolist(), task.clusters[scored].tolist(), strict=True)]
+    if clusters is not None and measured.units == task.ids:
+        labels = [label or f"\0{i}" for i, label in zip(scored.tolist(), clusters[scored].tolist(), strict=True)]
         codes = cluster_codes(labels)[0] if labels else None
     stats = measured.stats[scored]
     if metric.mean:

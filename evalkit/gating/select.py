@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.comparison.base import Comparison, RunScores
 from evalkit.comparison.compare import compare_scores
@@ -20,7 +20,8 @@ from evalkit.scorers.base import MetricInfo
 class Selected:
     """A comparison that a check (number ``at`` of the policy) asks for. ``margin`` is in the metric's units.
 
-    ``margin`` is ``None`` where the check has only a floor. ``said`` is the margin as the policy has it.
+    ``margin`` is ``None`` where the check has only a floor. ``said`` is the margin as the policy has it. ``cluster_by``: the
+    slice whose labels are the clusters, where these are not the task's own.
     """
 
     at: int
@@ -30,6 +31,7 @@ class Selected:
     said: Margin | None
     require: Require
     min_n: int
+    cluster_by: str | None = None
 
 
 def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[Selected]:
@@ -44,7 +46,8 @@ def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[
     named: dict[tuple[str, str, str, str], bool] = {}
     picked: list[list[Selected]] = []
     for at, check in enumerate(policy.checks):
-        picked.append(list(_picked(policy, at, chosen[at], comparisons[_clusters(policy, check, baseline)])))
+        by = _clusters(policy, check, baseline)
+        picked.append([replace(one, cluster_by=by) for one in _picked(policy, at, chosen[at], comparisons[by])])
         for one in picked[-1]:
             named[_key(one.found)] = named.get(_key(one.found), False) or not is_pattern(check.task)
     return [

@@ -16,6 +16,11 @@ def amount(value: float, percent: bool) -> str:
     return f"{100 * size:.{2 if 0 < size < 0.0005 else 1}f} pp"
 
 
+def allowance(margin: float, percent: bool) -> str:
+    """A margin as it was asked for: ``2 pp``, ``0.5``."""
+    return f"{round(100 * margin, 6):g} pp" if percent else f"{margin:g}"
+
+
 def change(value: float, percent: bool) -> str:
     """``1.2 pp worse``, ``0.5 better``, ``unchanged``."""
     return f"{amount(value, percent)} {'better' if value > 0 else 'worse'}" if value else "unchanged"
@@ -33,7 +38,7 @@ def compared(
     strict: bool = False,
 ) -> str:
     """The sentence of a comparison with its baseline."""
-    found, allowed = change(shown.value, percent), f"the margin of {amount(margin, percent)}"
+    found, allowed = change(shown.value, percent), f"the margin of {allowance(margin, percent)}"
     if shown.value != shown.value:
         return "the difference is not defined"
     if verdict == "PASS":
