@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.cli.settings import Settings
+from evalkit.gating.judges import Calibration
+from evalkit.gating.policy import json_schema as policy_schema
 from evalkit.prices import Table
 from evalkit.tasks.schema import json_schema
 
@@ -20,6 +22,8 @@ def schemas() -> dict[str, dict[str, Any]]:
         "task.schema.json": json_schema(),
         "run-file.schema.json": {**dialect, **Settings.model_json_schema(), "title": "evalkit run file"},
         "prices.schema.json": {**dialect, **Table.model_json_schema(), "title": "evalkit price table"},
+        "gate-policy.schema.json": {**dialect, **policy_schema(), "title": "evalkit gate policy"},
+        "calibration.schema.json": {**dialect, **Calibration.model_json_schema(), "title": "evalkit judge calibration"},
     }
 
 
