@@ -165,11 +165,12 @@ def _check_names(pairs: tuple[Matched, ...], settings: _Settings) -> None:
     asked = [] if isinstance(settings.slices, bool) else list(settings.slices)
     for name in [*asked, *([settings.cluster_by] if settings.cluster_by else [])]:
         if name not in slices:
-            raise UsageError(f"no task of both runs has a slice {name!r}{nearest(name, slices) or _listed(slices)}")
-    metrics = {m.name for pair in pairs for one, _ in pair.scorers for m in one.scorer.metrics}
+            raise UsageError(f"neither run has a slice {name!r}{nearest(name, slices) or _listed(slices)}")
+    scorers = [one.scorer for pair in pairs for scores in (pair.baseline, pair.system) for one in scores.measured]
+    metrics = {metric.name for scorer in scorers for metric in scorer.metrics}
     for name in settings.metrics or ():
         if name not in metrics:
-            raise UsageError(f"no task of both runs has a metric {name!r}{nearest(name, metrics) or _listed(metrics)}")
+            raise UsageError(f"neither run has a metric {name!r}{nearest(name, metrics) or _listed(metrics)}")
 
 
 def _listed(names: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from evalkit.errors import StoreError, nearest
+from evalkit.errors import NotFound, StoreError, nearest
 
 #: How a file that git only points at begins.
 _POINTER = b"version https://git-lfs"
@@ -14,7 +14,8 @@ _POINTER = b"version https://git-lfs"
 def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     """The content of ``path`` (from the repository's top) in the commit, branch or tag ``ref``.
 
-    ``folder`` is in the repository: the current one by default. Raises StoreError where there is no repository, ref or path.
+    ``folder`` is in the repository: the current one by default. Raises NotFound where there is no such ref or
+    path, StoreError without git or a repository.
     """
     where = f"git:{ref}:{path}"
     _git(["rev-parse", "--git-dir"], folder, f"{where}: {(folder or Path.cwd())} is in no git repository")
@@ -23,13 +24,13 @@ def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     if _run(["rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], folder).returncode:
         known = _run(["for-each-ref", "--format=%(refname:short)"], folder).stdout.decode("utf-8", "replace").split()
         hint = nearest(ref, known) or " (a shallow clone lacks other branches: git fetch origin REF)"
-        raise StoreError(f"{where}: the repository has no commit, branch or tag {ref!r}{hint}")
+        raise NotFound(f"{where}: the repository has no commit, branch or tag {ref!r}{hint}")
     found = _run(["cat-file", "blob", f"{ref}:{path}"], folder)
     if found.returncode:
         listed = _run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", ref], folder).stdout
         known = listed.decode("utf-8", "surrogateescape").split("\0")
         suffix = PurePosixPath(path).suffix
-        raise StoreError(f"{where}: {ref} has no file {path!r}{nearest(path, [n for n in known if n.endswith(suffix)])}")
+        raise NotFound(f"{where}: {ref} has no file {path!r}{nearest(path, [n for n in known if n.endswith(suffix)])}")
     if found.stdout.startswith(_POINTER):
         raise StoreError(f"{where} is kept in Git LFS: check it out (git lfs pull) and name the file itself")
     return found.stdout

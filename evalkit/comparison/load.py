@@ -8,7 +8,7 @@ from evalkit.comparison.base import RunScores
 from evalkit.comparison.directory import read_run
 from evalkit.comparison.git import blob
 from evalkit.comparison.scorefile import read_score_file, unpacked
-from evalkit.errors import StoreError, nearest
+from evalkit.errors import NotFound, StoreError, nearest
 from evalkit.runner.store import find_run
 
 _ENDING = ".jsonl.gz"
@@ -18,8 +18,8 @@ def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: st
     """The scores that ``source`` names, called ``name`` in tables (the run's own name by default).
 
     ``source``: a run's directory, ``run:NAME`` or a part of a run's name under ``output_dir``, ``latest``, a score file
-    (``*.jsonl.gz``, `promote`) or ``git:REF:PATH`` of one. Raises StoreError where there is nothing of that kind, with the
-    nearest names.
+    (``*.jsonl.gz``, `promote`) or ``git:REF:PATH`` of one. Raises NotFound where there is nothing of that name, with the
+    nearest ones; StoreError for what cannot be read; NotComparable for a run that ended before it was scored.
     """
     text = str(source)
     if text.startswith("git:"):
@@ -36,5 +36,5 @@ def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: st
         return read_score_file(path_, name=name)
     if text.endswith(_ENDING):
         others = [str(found) for found in path_.parent.glob(f"*{_ENDING}")] if path_.parent.is_dir() else []
-        raise StoreError(f"no score file {text}{nearest(text, others)}; evalkit baseline promote RUN --to {text} makes one")
+        raise NotFound(f"no score file {text}{nearest(text, others)}; evalkit baseline promote RUN --to {text} makes one")
     return read_run(find_run(text, Path(output_dir)), source=text, name=name)
