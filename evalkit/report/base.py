@@ -145,7 +145,7 @@ def outline(run: ReportableRun) -> Iterator[tuple[str, int]]:
 def command(run: ReportableRun) -> str:
     """The command line that makes this run again: options of the environment and of a run file are written out."""
     given = run.manifest.get("command") or ()
-    if list(given[1:2]) == ["score"]:  # nothing but its files says what was scored
+    if list(given[1:2]) in (["score"], ["import"]):  # nothing but its files says what was scored
         return shlex.join(given)
     config = part(run, "config")
     words = ["evalkit", "run"]

@@ -18,7 +18,7 @@ def given(
     metric: str,
     origin: str,
     aggregation: str = "mean",
-    higher_is_better: bool | None = True,
+    higher_is_better: bool | None = None,
     options: Mapping[str, Json] | None = None,
     shares: bool = False,
     bounded: bool = False,
