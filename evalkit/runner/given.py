@@ -9,10 +9,10 @@ from typing import Any
 import evalkit.data.load as tables
 from evalkit.data.pairs import Outputs
 from evalkit.errors import DataError
-from evalkit.models.base import ChatModel, Model
+from evalkit.models.base import ChatModel, ConnectingModel, Model
 from evalkit.models.given import ROW, GivenModel
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import Prepared, ReadyTask, check_scorers, role_model, role_specs, scorer_spec
+from evalkit.runner.prepare import Prepared, ReadyTask, bound_tasks, check_scorers, role_model, role_specs, scorer_spec
 from evalkit.runner.trial import try_out
 from evalkit.scorers.common import NO_REFERENCE
 from evalkit.scorers.registry import build_scorers
@@ -75,6 +75,9 @@ def prepare_given(
     ready = ReadyTask(task, config, scorers)
     _check(ready, outputs)
     roles = {role: role_model(spec, run_options) for role, spec in role_specs(run_options, [ready]).items()}
+    for model in roles.values():
+        if isinstance(model, ConnectingModel):
+            model.connect()
     return {
         name: _prepared(ready, run_options, roles, options.name, name, outputs, origins[name]) for name in outputs.systems
     }
@@ -92,7 +95,8 @@ def _prepared(
     model = GivenModel(system, outputs.systems[system], origin=origin)
     alone = len(outputs.systems) == 1
     name = system if given_name is None else given_name if alone else f"{given_name}_{system}"
-    return Prepared(replace(options, model=model, name=name), (ready,), (), model, roles, tuple(_odd(system, outputs)))
+    tasks = bound_tasks([ready], model, roles)
+    return Prepared(replace(options, model=model, name=name), tasks, (), model, roles, tuple(_odd(system, outputs)))
 
 
 def _odd(system: str, outputs: Outputs) -> Iterator[str]:

@@ -15,7 +15,8 @@ from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
-from evalkit.scorers.base import Scorer, ScorerSpec, scorer_named
+from evalkit.runner.roles import role_info
+from evalkit.scorers.base import Scorer, ScorerSpec, bound, scorer_named
 from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.letter import in_form, left_out
@@ -154,11 +155,15 @@ def scorer_spec(item: str | Mapping[str, Any]) -> ScorerSpec:
     if isinstance(item, str):
         cut = re.search(r":(?=\w+=)" if item.startswith("evaluate:") else ":", item)
         name, rest = (item, "") if cut is None else (item[: cut.start()], item[cut.end() :])
+        if name == "judge" and rest and "=" not in rest.partition(",")[0]:  # judge:coherence,model=...
+            rest = f"rubric={rest}"
         pairs = [pair.partition("=") for pair in re.split(r",(?=\s*[\w.-]+=)", rest) if pair]
         if any(not equals for _, equals, _ in pairs):
             raise ScorerError(f"scorer {item!r}: parameters are written name:param=value,param=value")
         return scorer_named(name, {key: _literal(value) for key, _, value in pairs})
     params = dict(item)
+    if "judge" in params and "name" not in params:
+        params = {"name": "judge", "rubric": params.pop("judge"), **params}
     return scorer_named(str(params.pop("name", "")), params)
 
 
@@ -197,7 +202,19 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
             f"--apply-chat-template: {model.name} renders its template itself, so that it cannot score texts in it: leave "
             f"out the flag, or {scored[0]}"
         )
-    return Prepared(options, tasks, selection.groups, model, roles, (*selection.warnings, *notes))
+    return Prepared(options, bound_tasks(tasks, model, roles), selection.groups, model, roles, (*selection.warnings, *notes))
+
+
+def bound_tasks(tasks: Sequence[ReadyTask], model: Model, roles: Mapping[str, Model]) -> tuple[ReadyTask, ...]:
+    """The tasks, their scorers told which models answer them."""
+    infos = {role: role_info(role, judge) for role, judge in roles.items()}
+    candidate = role_info("model", model)
+    return tuple(
+        replace(ready, scorers=tuple(bound(scorer, infos, candidate) for scorer in ready.scorers))
+        if any(scorer.roles for scorer in ready.scorers)
+        else ready
+        for ready in tasks
+    )
 
 
 def role_specs(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalkit.errors import StoreError
+from evalkit.runner.roles import remembered
 from evalkit.runner.score import Scored
 from evalkit.runner.store import MANIFEST, RunStore
-from evalkit.scorers.base import BaseScorer, MetricInfo, Scorer, ScorerSpec, ScoringPlan, Unit
+from evalkit.scorers.base import BaseScorer, MetricInfo, Scorer, ScorerSpec, ScoringPlan, Unit, bound
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.base import Filter
 from evalkit.tasks.filters import pipelines
@@ -134,7 +135,12 @@ def _rebuilt(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool
         multiple_targets=entry["multiple_targets"],
         extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
     )
-    return StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), build_scorers(plan))
+    infos = remembered(store.manifest)
+    candidate = infos.pop("model", None)
+    scorers = tuple(
+        bound(scorer, infos, candidate) if infos.keys() >= set(scorer.roles) else scorer for scorer in build_scorers(plan)
+    )
+    return StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), scorers)
 
 
 def _filters(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> tuple[Filter, ...]:

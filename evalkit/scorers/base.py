@@ -211,6 +211,11 @@ class BaseScorer:
         return ()
 
 
+def bound(scorer: Scorer, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
+    """``scorer`` for these models; itself where it needs to know nothing of them."""
+    return scorer.bind(roles, candidate) if scorer.roles and isinstance(scorer, BindingScorer) else scorer
+
+
 def pinned(scorer: Scorer, stats: Array) -> str:
     """How ``scorer`` computed a value from ``stats``: its `signature_of` where it has one, else its signature."""
     describe: Callable[[Array], str] | None = getattr(scorer, "signature_of", None)

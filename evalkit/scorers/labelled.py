@@ -6,8 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evalkit.scorers.base import Array, MetricInfo, Scorer, Unit, pinned
-from evalkit.types import Json, Record, Request, Score
+from evalkit.scorers.base import (
+    Array,
+    AskingAgain,
+    MetricInfo,
+    RoleInfo,
+    Scorer,
+    StandingScorer,
+    Unit,
+    bound,
+    pinned,
+)
+from evalkit.types import Json, Record, Request, Response, Score
 
 
 class Labelled:
@@ -43,9 +53,24 @@ class Labelled:
     def prepare(self, records: Iterable[Record]) -> Any:
         return self.inner.prepare(records)
 
+    def bind(self, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
+        return Labelled(bound(self.inner, roles, candidate), self.name)
+
+    def standing(self) -> Sequence[Request]:
+        return self.inner.standing() if isinstance(self.inner, StandingScorer) else ()
+
+    def hear(self, answers: Sequence[Response | None]) -> None:
+        if isinstance(self.inner, StandingScorer):
+            self.inner.hear(answers)
+
+    def more(self, record: Record) -> Sequence[Request]:
+        return self.inner.more(self._known(record)) if isinstance(self.inner, AskingAgain) else ()
+
+    def acceptable(self, request: Request, response: Response) -> bool:
+        return not isinstance(self.inner, AskingAgain) or self.inner.acceptable(request, response)
+
     def score(self, records: Sequence[Record], state: Any) -> Sequence[Score]:
-        known = [replace(r, judged={self.inner.name: r.judged[self.name]}) if self.name in r.judged else r for r in records]
-        return self.inner.score(known, state)
+        return self.inner.score([self._known(record) for record in records], state)
 
     def aggregate(self, stats: Array, weights: Array) -> Mapping[str, Array]:
         return {self._outer(name): value for name, value in self.inner.aggregate(stats, weights).items()}
@@ -55,6 +80,10 @@ class Labelled:
 
     def notes(self, stats: Array) -> Sequence[str]:
         return self.inner.notes(stats)
+
+    def _known(self, record: Record) -> Record:
+        """The record as the inner scorer finds its answers in it."""
+        return replace(record, judged={self.inner.name: record.judged[self.name]}) if self.name in record.judged else record
 
     def _outer(self, metric: str) -> str:
         return self.name if len(self.inner.metrics) == 1 else f"{self.name}:{metric}"

@@ -96,6 +96,8 @@ class ScorerEntry(BaseModel):
 
 
 def _scorer_entry(value: Any) -> Any:
+    if isinstance(value, dict) and "judge" in value and "name" not in value:  # {judge: coherence, model: ...}
+        return {"name": "judge", "rubric": value["judge"], **{k: v for k, v in value.items() if k != "judge"}}
     return {"name": value} if isinstance(value, str) else value
 
 

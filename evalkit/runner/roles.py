@@ -1,0 +1,51 @@
+"""What a scorer may know of the models that answer it, from the models and from a run's memory of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from evalkit.models.base import Model
+from evalkit.scorers.base import RoleInfo
+from evalkit.types import Json
+
+#: A word in a model's name -> whose family it is of.
+_FAMILIES: Mapping[str, str] = {
+    "gpt": "gpt", "o1": "gpt", "o3": "gpt", "o4": "gpt", "chatgpt": "gpt", "davinci": "gpt",
+    "claude": "claude", "gemini": "gemini", "gemma": "gemini", "palm": "gemini",
+    "llama": "llama", "vicuna": "llama", "alpaca": "llama", "tulu": "llama",
+    "mistral": "mistral", "mixtral": "mistral", "ministral": "mistral", "codestral": "mistral",
+    "qwen": "qwen", "qwq": "qwen", "deepseek": "deepseek", "phi": "phi", "smollm": "smollm", "olmo": "olmo",
+    "falcon": "falcon", "command": "command", "aya": "command", "grok": "grok", "yi": "yi", "glm": "glm", "chatglm": "glm",
+    "kimi": "kimi", "granite": "granite", "nemotron": "nemotron", "mpt": "mpt", "bloom": "bloom", "pythia": "pythia",
+}  # fmt: skip
+
+
+def family(name: str) -> str | None:
+    """Whose model this is, as far as its name tells."""
+    words = re.findall(r"[a-z]+\d*", name.lower().rpartition("/")[2])
+    for word in words:
+        found = _FAMILIES.get(word) or _FAMILIES.get(word.rstrip("0123456789"))
+        if found:
+            return found
+    return None
+
+
+def role_info(role: str, model: Model) -> RoleInfo:
+    """Of a model that is loaded."""
+    able = model.capabilities
+    return RoleInfo(role, model.name, model.fingerprint, able.kinds, able.chat, family(model.name))
+
+
+def public(info: RoleInfo) -> dict[str, Json]:
+    """For the manifest."""
+    return {"name": info.name, "fingerprint": info.fingerprint, "kinds": sorted(info.kinds), "chat": info.chat}
+
+
+def remembered(manifest: Mapping[str, Any]) -> dict[str, RoleInfo]:
+    """All models of a stored run by role, the one under test as ``model``; empty for runs that did not keep them."""
+    return {
+        role: RoleInfo(role, item["name"], item["fingerprint"], frozenset(item["kinds"]), item["chat"], family(item["name"]))
+        for role, item in manifest.get("roles", {}).items()
+    }
