@@ -331,7 +331,7 @@ def gate(
         own = {**settings, "output_dir": output_dir}
         candidate = _candidate(read, found, model, all_tasks, progress or Silent(), own)
     scores = load_scores(_source(candidate) or "", output_dir=output_dir)
-    result = gate_scores(read, found, scores)
+    result = gate_scores(read, found, scores, missing=_source(baseline))
     if promote is None or not (result.verdict == "PASS" or (found is None and result.exit_code == 0)):
         return result
     write_scores(scores, Path(promote))

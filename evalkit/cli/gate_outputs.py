@@ -53,6 +53,8 @@ class Outputs:
         )
         if "-" not in (self.json, self.markdown, self.junit):
             self._print(result)
+        if result.verdict == "INCONCLUSIVE" and not result.exit_code and result.inconclusive != "pass":
+            say("evalkit: warning: this gate is INCONCLUSIVE and all the same leaves with exit code 0")
         if self.github:
             print("\n".join(github.render(result)), flush=True)
             _summarise(lambda most: markdown.render(result, report_url=self.report_url, longest=most))

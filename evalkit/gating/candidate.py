@@ -145,7 +145,9 @@ def unfinished(manifest: Mapping[str, Any]) -> str:
     counts = manifest.get("counts") or {}
     reasons = [str(counts[key]) for key in ("systemic", "budget") if counts.get(key)]
     if counts.get("failures"):
-        reasons.append(f"{counted(counts['failures'], 'request')} failed")
+        final = not (counts.get("retryable") or counts.get("unanswered") or counts.get("systemic"))
+        again = " for good (--retry-errors asks them again)" if final else ""
+        reasons.append(f"{counted(counts['failures'], 'request')} failed{again}")
     if missing := sum(facts.get("missing", 0) for facts in (manifest.get("facts") or {}).values()):
         reasons.append(f"{counted(missing, 'sample')} not answered")
     return "; ".join(reasons) or "not everything was answered"

@@ -22,6 +22,8 @@ class Cells:
     candidate: str
     difference: str
     interval: str
+    own_interval: str
+    """Of the candidate's value, where that is what is tested."""
     margin: str
     n: str
     flips: str
@@ -31,12 +33,12 @@ class Cells:
 def cells(check: CheckResult) -> Cells:
     """``check`` in figures: values as the run's tables show them, differences of shares in percentage points."""
     compared = check.kind in ("metric", "slice")
-    own = check.kind == "floor" and check.ci is not None
     return Cells(
         baseline=_value(check, check.baseline),
-        candidate=_value(check, check.candidate) + (f" {interval(check.ci)}" if own else ""),
+        candidate=_value(check, check.candidate),
         difference=format_difference(check.difference, check.percent) if compared and check.difference is not None else "",
         interval=format_interval(check.ci, check.percent) if compared and check.ci is not None else "",
+        own_interval=interval(check.ci) if check.kind == "floor" and check.ci is not None else "",
         margin=_limit(check),
         n="" if check.n is None else count(check.n),
         flips="" if check.lost is None or check.gained is None else f"-{count(check.lost)}/+{count(check.gained)}",
@@ -45,10 +47,12 @@ def cells(check: CheckResult) -> Cells:
 
 
 def verdict(check: CheckResult) -> str:
-    """The verdict as people read it: ``shown`` where nothing depends on it, with what was found in brackets."""
-    if check.verdict is None:
-        return "shown"
-    return f"shown ({check.verdict})" if check.require == "report" and check.verdict != "PASS" else check.verdict
+    """The verdict as people read it, with a word where the gate's does not depend on it."""
+    if check.verdict is None or check.verdict == "PASS":
+        return check.verdict or "shown"
+    if check.require == "report":
+        return f"shown ({check.verdict})"
+    return check.verdict if failed(check) or undecided(check) else f"{check.verdict} (allowed)"
 
 
 def told(check: CheckResult) -> str:

@@ -12,7 +12,7 @@ from evalkit.errors import ConfigError, NotComparable, NotFound, StoreError, nea
 from evalkit.figures import counted
 from evalkit.gating.base import EXIT_CODES, GateResult, Inconclusive, Side
 from evalkit.gating.gate import decide_gate
-from evalkit.gating.policy import Budgets, Policy, load_policy
+from evalkit.gating.policy import Policy, load_policy
 
 #: What needs no baseline.
 _ABSOLUTE = ("floor", "budget")
@@ -53,21 +53,23 @@ def find_baseline(
         raise NotComparable(f"baseline {named}: {error}") from error
 
 
-def gate_scores(policy: Policy, baseline: RunScores | None, candidate: RunScores) -> GateResult:
+def gate_scores(
+    policy: Policy, baseline: RunScores | None, candidate: RunScores, *, missing: str | Path | None = None
+) -> GateResult:
     """The verdict on ``candidate``. Without a baseline, of what needs none; such a gate is INCONCLUSIVE with exit code 0.
 
-    Raises what `decide_gate` raises.
+    ``missing``: what was looked for where there is no baseline; the policy's by default. Raises what `decide_gate` raises.
     """
-    result = decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate)
+    result = decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate, missing)
     seed = (candidate.manifest.get("config") or {}).get("seed")
     return result if seed is None else replace(result, detail={**result.detail, "seed": seed})
 
 
-def _alone(policy: Policy, candidate: RunScores) -> GateResult:
+def _alone(policy: Policy, candidate: RunScores, missing: str | Path | None) -> GateResult:
     """Floors and absolute budgets, held against the candidate alone: what compares it with itself is left out."""
     found = decide_gate(_without_baseline(policy), candidate, candidate)
     checks = tuple(check for check in found.checks if check.kind in _ABSOLUTE)
-    why = f"there is no baseline ({policy.baseline or 'none is named'}), so nothing was compared"
+    why = f"there is no baseline ({missing or policy.baseline or 'none is named'}), so nothing was compared"
     alone = replace(found, checks=checks, baseline=_NO_BASELINE, policy_hash=policy.hash, notes=(why, *found.notes))
     if any(
         c.verdict != "PASS" and (c.require == "pass" or (c.require == "not-fail" and c.verdict == "FAIL")) for c in checks
@@ -82,6 +84,7 @@ def _without_baseline(policy: Policy) -> Policy:
     bare: dict[str, Any] = {"margin": None, "slices": [], "min_judge_alpha": None}
     only_named = {**bare, "require": "report"}
     checks = [check.model_copy(update=only_named if check.floor is None else bare) for check in policy.checks]
-    budgets = {name: budget for name, budget in policy.budgets.given().items() if budget.limit.kind == "absolute"}
+    relative = [name for name, budget in policy.budgets.given().items() if budget.limit.kind != "absolute"]
+    budgets = policy.budgets.model_copy(update=dict.fromkeys(relative))
     defaults = policy.defaults.model_copy(update={"margin": None})
-    return policy.model_copy(update={"checks": checks, "defaults": defaults, "budgets": Budgets(**budgets)})
+    return policy.model_copy(update={"checks": checks, "defaults": defaults, "budgets": budgets})

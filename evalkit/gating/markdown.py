@@ -104,7 +104,8 @@ class _Page:
         drawn = bar(check, self._scale)
         difference = f"{c.difference} {c.interval}".strip() + (f"<br>`{drawn}`" if drawn else "")
         n = f"{c.n} ({c.flips})" if c.flips else c.n
-        return self._name(check.name), c.baseline, c.candidate, difference, c.margin, n, _marked(check)
+        candidate = f"{c.candidate} {c.own_interval}".strip()
+        return self._name(check.name), c.baseline, candidate, difference, c.margin, n, _marked(check)
 
     def _budget(self, check: CheckResult) -> Sequence[str]:
         c = cells(check)
@@ -216,8 +217,7 @@ def _pressing(check: CheckResult) -> bool:
 
 def _marked(check: CheckResult) -> str:
     words = cells(check).verdict
-    mark = "" if check.verdict == "INCONCLUSIVE" and not undecided(check) else _MARKS.get(words, "")
-    return f"{mark} {words}".strip()
+    return f"{_MARKS[words]} {words}" if words in _MARKS else words
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -69,9 +69,8 @@ def _shown(result: GateResult) -> list[CheckResult]:
 def _row(check: CheckResult, scale: float) -> Sequence[str]:
     c = cells(check)
     drawn = bar(check, scale)
-    return (
-        visible(check.name), c.baseline, c.candidate, c.difference, c.interval, drawn, c.margin, c.n, c.flips, c.verdict,
-    )  # fmt: skip
+    figures = (c.baseline, c.candidate, c.difference, c.interval or c.own_interval, drawn, c.margin, c.n, c.flips)
+    return (visible(check.name), *figures, c.verdict)
 
 
 def _margin(value: float | None, percent: bool) -> str:
