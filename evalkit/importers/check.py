@@ -35,11 +35,13 @@ class Check:
 
     @property
     def equal(self) -> bool:
-        return self.differing == 0 and _same(self.value, self.given)
+        return self.differing == 0 and (self.given is None or _same(self.value, self.given))
 
     def line(self, origin: str) -> str:
         """In words."""
         name = f"{self.task} {self.metric}" + (f" ({self.filter})" if self.filter != "none" else "")
+        if self.equal and self.given is None:
+            return f"{name} {_shown(self.value)}, a number that {origin}'s results have not"
         if self.equal:
             return f"{name} {_shown(self.value)} as in {origin}'s results"
         if self.value is None:
@@ -113,7 +115,7 @@ def _equal_values(own: Mapping[str, float | None], metric: str, given: Json) -> 
 
 def _same(a: float | None, b: float | None) -> bool:
     if a is None or b is None:
-        return a is b or (b is None and a is None)
+        return a is b
     return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9)
 
 

@@ -24,6 +24,8 @@ _decode = json.JSONDecoder().raw_decode
 
 Document = Mapping[str, Any]
 Read = Callable[[], dict[str, Any]]
+#: Where a part of a file begins and ends, in bytes.
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,11 @@ class Archive:
 
 def open_archive(path: Path) -> Archive:
     """The log at ``path``; raises DataError where it is damaged, or no log at all."""
-    return _zipped(path) if zipfile.is_zipfile(path) else _plain(path)
+    if zipfile.is_zipfile(path):
+        return _zipped(path)
+    if path.suffix == ".eval":
+        raise DataError(f"{path} is no zip file, as .eval logs are: it is cut off or damaged")
+    return _plain(path)
 
 
 def _zipped(path: Path) -> Archive:
@@ -113,24 +119,25 @@ def _inflated(path: Path, packed: bytes, size: int) -> bytes:
 
 
 def _plain(path: Path) -> Archive:
-    """A ``.json`` log. Its text stays in memory; of the samples, one at a time is parsed, when it is wanted."""
+    """A ``.json`` log: read once to find its samples, which are then read again one by one."""
     try:
-        text = path.read_text("utf-8")
-        header, samples, reductions = _scanned(text)
+        header, places, reductions = _scanned(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path} is no whole inspect log: it is cut off or damaged ({error})") from error
     if not isinstance(header.get("eval"), dict):
         raise DataError(f"{path} is no inspect log: it has no eval")
-    return Archive(path, header, samples, lambda: [] if reductions is None else _decode(text, reductions)[0])
+    samples = {name: {epoch: _reader(path, span) for epoch, span in epochs.items()} for name, epochs in places.items()}
+    return Archive(path, header, samples, lambda: [] if reductions is None else _part(path, reductions))
 
 
-def _scanned(text: str) -> tuple[dict[str, Any], dict[str, dict[int, Read]], int | None]:
-    """What stands at the top of a log, its samples, and where its reductions begin. Raises ValueError, IndexError."""
+def _scanned(text: str) -> tuple[dict[str, Any], dict[str, dict[int, Span]], Span | None]:
+    """What stands at the top of a log, and where its samples and its reductions do. Raises ValueError, IndexError."""
     header: dict[str, Any] = {}
-    samples: dict[str, dict[int, Read]] = {}
+    samples: dict[str, dict[int, Span]] = {}
     reductions = None
+    spans = _Spans(text)
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
         raise ValueError("it is no JSON object")
@@ -142,20 +149,44 @@ def _scanned(text: str) -> tuple[dict[str, Any], dict[str, dict[int, Read]], int
             at = _skip(text, at + 1)
             while text[at] != "]":
                 sample, end = _decode(text, at)
-                samples.setdefault(str(sample["id"]), {})[int(sample["epoch"])] = _reader(text, at)
+                samples.setdefault(str(sample["id"]), {})[int(sample["epoch"])] = spans.of(at, end)
                 at = _next(text, end)
             at += 1
         else:
-            reductions = at if key == "reductions" else reductions
-            value, at = _decode(text, at)
-            if key != "reductions":
+            value, end = _decode(text, at)
+            if key == "reductions":
+                reductions = spans.of(at, end)
+            else:
                 header[key] = value
+            at = end
         at = _next(text, at)
     return header, samples, reductions
 
 
-def _reader(text: str, start: int) -> Read:
-    return lambda: dict(_decode(text, start)[0])
+class _Spans:
+    """Places in a text as places in its UTF-8, asked for from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._characters = self._bytes = 0
+
+    def of(self, start: int, end: int) -> Span:
+        return self._to(start), self._to(end)
+
+    def _to(self, at: int) -> int:
+        self._bytes += len(self._text[self._characters : at].encode("utf-8"))
+        self._characters = at
+        return self._bytes
+
+
+def _reader(path: Path, span: Span) -> Read:
+    return lambda: dict(_part(path, span))
+
+
+def _part(path: Path, span: Span) -> Any:
+    with path.open("rb") as file:
+        file.seek(span[0])
+        return json.loads(file.read(span[1] - span[0]))
 
 
 def _next(text: str, at: int) -> int:

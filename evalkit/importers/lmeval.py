@@ -97,7 +97,7 @@ def _task(
     lines = find_lines(path, config.sample_id, name)
     numbers = document["results"].get(name) or {}
     metrics = list(dict.fromkeys(key.partition(",")[0] for key in numbers if "," in key))
-    reader = Reader(config, lines.first, metrics)
+    reader = Reader(config, lines.first, metrics, _seed(document))
     config = definitions.buildable(config, inputs=reader.multiple_inputs, targets=reader.multiple_targets)
     directions = (document.get("higher_is_better") or {}).get(name) or {}
     n_shot = int((document["n-shot"] or {}).get(name) or 0)
@@ -207,13 +207,19 @@ def _options(document: Mapping[str, Any], tasks: list[TaskLog]) -> dict[str, Any
         "model_args": {k: str(v) for k, v in args.items() if k == "dtype"} if isinstance(args, Mapping) else {},
         "num_fewshot": shots.pop() if len(shots) == 1 else None,
         "limit": int(limit) if isinstance(limit, float) and limit >= 1 else limit,
-        "seed": config.get("fewshot_seed") or 1234,
+        "seed": _seed(document),
         "apply_chat_template": bool(document.get("chat_template")),
         "system_instruction": document.get("system_instruction"),
         "fewshot_as_multiturn": document.get("fewshot_as_multiturn"),
         "gen_kwargs": dict(gen) if isinstance(gen, Mapping) else {},
         "compat": "lm-eval",
     }
+
+
+def _seed(document: Mapping[str, Any]) -> int:
+    """What evalkit calls the seed: it draws the examples."""
+    found = document["config"].get("fewshot_seed")
+    return found if isinstance(found, int) else 1234
 
 
 def _name(document: Mapping[str, Any], tasks: list[TaskLog]) -> str:

@@ -31,8 +31,9 @@ _KIND: Mapping[str, RequestKind] = {
 class Reader:
     """Makes records of one task. ``first`` is its first line: as in lm-eval, it decides what is asked in which way."""
 
-    def __init__(self, config: TaskConfig, first: Mapping[str, Any], metrics: Sequence[str]) -> None:
+    def __init__(self, config: TaskConfig, first: Mapping[str, Any], metrics: Sequence[str], seed: int) -> None:
         self._config = config
+        self._seed = seed
         self._kind = _KIND[config.output_type]
         self._metrics = metrics
         doc = first["doc"]
@@ -82,7 +83,8 @@ class Reader:
 
     def _settings(self, rest: Any) -> dict[str, Json]:
         kwargs = rest if isinstance(rest, Mapping) else {}
-        return generation_params(self._config.task, kwargs, self._config.fewshot_delimiter)
+        params = generation_params(self._config.task, kwargs, self._config.fewshot_delimiter)
+        return {**params, "seed": params.get("seed", self._seed)} if params["do_sample"] else params
 
     def _request(self, sample: Sample, prompt: Prompt, rest: Any, slot: int, repeat: int) -> Request:
         task = self._config.task

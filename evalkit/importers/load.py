@@ -10,6 +10,7 @@ from evalkit.errors import DataError, nearest
 from evalkit.importers.base import RunLog
 from evalkit.importers.inspect_log import read_inspect
 from evalkit.importers.lmeval import is_results, load_json, read_lm_eval
+from evalkit.runner.store import MANIFEST
 from evalkit.tasks.load import TaskLibrary
 
 #: How the two kinds of JSON document begin, so that a folder's large files need not be read whole to tell them apart.
@@ -39,8 +40,8 @@ def read_logs(path: Path, task_dirs: Sequence[Path] = ()) -> Iterator[RunLog]:
 
 
 def _may_be_log(file: Path) -> bool:
-    """Whether a file of a folder is to be read: lm-eval's results, or an inspect log."""
-    if file.suffix != ".json" or not file.is_file():
+    """Whether a file of a folder is to be read: lm-eval's results or an inspect log, and nothing of a run of our own."""
+    if file.suffix != ".json" or not file.is_file() or (file.parent / MANIFEST).is_file():
         return False
     with file.open("rb") as opened:
         start = opened.read(_BEGINNING).decode("utf-8", "replace").lstrip()
