@@ -14,8 +14,8 @@ _POINTER = b"version https://git-lfs"
 def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     """The content of ``path`` (from the repository's top) in the commit, branch or tag ``ref``.
 
-    ``folder`` is in the repository: the current one by default. Raises NotFound where there is no such ref or
-    path, StoreError without git or a repository.
+    ``folder`` is in the repository: the current one by default. Raises NotFound where the commit has no such file; StoreError
+    without git, a repository or the commit: a shallow clone that lacks it does not show that there is no baseline.
     """
     where = f"git:{ref}:{path}"
     _git(["rev-parse", "--git-dir"], folder, f"{where}: {(folder or Path.cwd())} is in no git repository")
@@ -24,7 +24,7 @@ def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     if _run(["rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], folder).returncode:
         known = _run(["for-each-ref", "--format=%(refname:short)"], folder).stdout.decode("utf-8", "replace").split()
         hint = nearest(ref, known) or " (a shallow clone lacks other branches: git fetch origin REF)"
-        raise NotFound(f"{where}: the repository has no commit, branch or tag {ref!r}{hint}")
+        raise StoreError(f"{where}: the repository has no commit, branch or tag {ref!r}{hint}")
     found = _run(["cat-file", "blob", f"{ref}:{path}"], folder)
     if found.returncode:
         listed = _run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", ref], folder).stdout
