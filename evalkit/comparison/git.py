@@ -14,7 +14,7 @@ _POINTER = b"version https://git-lfs"
 def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     """The content of ``path`` (from the repository's top) in the commit, branch or tag ``ref``.
 
-    ``folder`` is in the repository: the current one by default. Raises NotFound where the commit has no such file; StoreError
+    ``folder`` is in the repository: the current one by default. Raises NotFound where it has no such file, StoreError
     without git, a repository or the commit: a shallow clone that lacks it does not show that there is no baseline.
     """
     where = f"git:{ref}:{path}"
