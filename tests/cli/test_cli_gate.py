@@ -1,0 +1,240 @@
+"""``evalkit gate`` as CI uses it: exit codes, files, GitHub, candidates that are run first, baselines that are missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import evalkit as library
+
+ROWS = 200
+TASK = """
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {name}.jsonl}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{q}}}}"
+generation_kwargs: {{until: ["\\n"], max_gen_toks: 16}}
+metric_list: [{{metric: exact_match}}]
+"""
+POLICY = """
+gate: release
+baseline: base
+checks:
+  - {{task: say, metric: exact_match, margin: {margin}{more}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with two tasks, a baseline over both, a candidate that is as good and one that is worse, and policies."""
+    folder = tmp_path_factory.mktemp("gate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("EVALKIT_CACHE", str(folder / "cache"))
+        for name in ("say", "other"):
+            (folder / f"{name}.jsonl").write_text(
+                "".join(json.dumps({"q": f"{name} thing {i:03}"}) + "\n" for i in range(ROWS))
+            )
+            (folder / f"{name}.yaml").write_text(TASK.format(name=name))
+        wrong = {f"say thing {i:03}": "no idea" for i in range(30)} | {
+            f"say thing {i:03}": f"say thing {i:03}" for i in range(30, 200)
+        }
+        (folder / "worse.json").write_text(json.dumps(wrong))
+        both = ["say.yaml", "other.yaml"]
+        library.run(both, "mock/echo", name="base", seed=7, limit=190)
+        library.run(both, "mock/echo", name="same", seed=7, limit=190)
+        library.run(["say.yaml"], "mock/scripted", model_args={"file": "worse.json"}, name="worse", seed=7, limit=190)
+        (folder / "gates").mkdir()
+        for name, margin, more in (
+            ("release", "2pp", ""),
+            ("tight", "0.5pp", ""),
+            ("floor", "2pp", ", floor: 0.8"),
+        ):
+            (folder / "gates" / f"{name}.yaml").write_text(POLICY.format(margin=margin, more=more))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(made, monkeypatch):
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("EVALKIT_CACHE", str(made / "cache"))
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+def test_a_candidate_that_is_as_good_passes(evalkit):
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "same")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].startswith("PASS: ")
+    assert any(line.startswith("say exact_match") and line.endswith("PASS") for line in done.out.splitlines())
+
+
+def test_one_that_is_worse_fails_and_the_samples_are_named(evalkit, tmp_path):
+    files = [("--json", "g.json"), ("--markdown", "g.md"), ("--junit", "g.xml")]
+    flags = [word for flag, name in files for word in (flag, str(tmp_path / "new" / name))]
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "worse", *flags)
+    assert done.code == 1
+    assert done.out.splitlines()[-1].startswith("FAIL: ")
+    assert "got worse: " in done.out
+    data = json.loads((tmp_path / "new" / "g.json").read_text("utf-8"))
+    (check,) = [check for check in data["checks"] if check["kind"] == "metric"]
+    assert (data["verdict"], data["exit_code"], check["verdict"], check["lost"], check["n"]) == ("FAIL", 1, "FAIL", 30, 190)
+    assert data["detail"]["seed"] == 7
+    page = (tmp_path / "new" / "g.md").read_text("utf-8")
+    assert page.startswith("### ❌ FAIL: ") and "report.html#samples?" in page
+    failure = next(ElementTree.parse(tmp_path / "new" / "g.xml").iter("failure"))
+    assert "15.8 pp worse" in failure.attrib["message"]
+
+
+def test_an_undecided_gate_is_what_the_policy_or_the_caller_says(evalkit):
+    asked = ("gate", "gates/tight.yaml", "--candidate", "same")
+    done = evalkit(*asked)
+    assert done.code == 3 and "needs " in done.out and done.out.splitlines()[-1].startswith("INCONCLUSIVE: ")
+    done = evalkit(*asked, "--inconclusive", "warn")
+    assert done.code == 0 and "warning: this gate is INCONCLUSIVE" in done.err
+    done = evalkit(*asked, "--inconclusive", "pass")
+    assert done.code == 0 and "warning" not in done.err
+    done = evalkit(*asked, "--inconclusive", "ignore")
+    assert done.code == 2 and "inconclusive is one of fail, warn, pass, not 'ignore'" in done.err
+
+
+def test_without_its_baseline_there_is_no_verdict_and_every_output_says_so(evalkit, tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    flags = (
+        "--markdown",
+        str(tmp_path / "g.md"),
+        "--junit",
+        str(tmp_path / "g.xml"),
+        "--json",
+        str(tmp_path / "g.json"),
+        "--github",
+    )
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "same", "--baseline", "bsae", *flags)
+    assert done.code == 4
+    assert done.err.strip().splitlines()[-1] == "evalkit: error: baseline bsae: no run 'bsae' here or in runs"
+    assert done.out.startswith("::error title=gate release%3A cannot gate::baseline bsae")
+    for name in ("g.md", "summary.md"):
+        assert "<!-- evalkit-gate:release -->" in (tmp_path / name).read_text("utf-8")
+    assert json.loads((tmp_path / "g.json").read_text("utf-8"))["verdict"] is None
+    assert next(ElementTree.parse(tmp_path / "g.xml").iter("error")).attrib["message"].startswith("baseline bsae")
+
+
+def test_a_missing_baseline_can_be_allowed_but_floors_hold(evalkit):
+    lenient = ("--baseline", "baselines/none.jsonl.gz", "--allow-missing-baseline")
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "same", *lenient)
+    assert done.code == 0
+    assert "INCONCLUSIVE: there is no baseline (baselines/none.jsonl.gz), so nothing was compared" in done.out
+    assert "warning: this gate is INCONCLUSIVE" in done.err
+    done = evalkit("gate", "gates/floor.yaml", "--candidate", "same", *lenient)
+    assert done.code == 0 and "1 check that need none passed" in done.out
+    library.run(["say.yaml"], "mock/uniform", name="nothing", limit=190)
+    done = evalkit("gate", "gates/floor.yaml", "--candidate", "nothing", *lenient)
+    assert done.code == 1 and "there is no baseline" in done.out
+
+
+def test_a_baseline_that_cannot_be_read_is_not_missing(evalkit, tmp_path):
+    broken = tmp_path / "broken.jsonl.gz"
+    broken.write_bytes(b"nonsense")
+    done = evalkit(
+        "gate", "gates/release.yaml", "--candidate", "same", "--baseline", str(broken), "--allow-missing-baseline"
+    )
+    assert done.code == 4 and "no score file of evalkit" in done.err
+
+
+def test_a_candidate_that_passed_becomes_the_baseline(evalkit, tmp_path):
+    new = tmp_path / "new.jsonl.gz"
+    assert evalkit("gate", "gates/release.yaml", "--candidate", "worse", "--promote", str(new)).code == 1
+    assert not new.exists()
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "same", "--promote", str(new), "--json", "-")
+    assert json.loads(done.out)["baseline_promoted"] is True
+    assert evalkit("gate", "gates/release.yaml", "--candidate", "same", "--baseline", str(new)).code == 0
+
+
+def test_a_model_is_run_as_the_baseline_was_on_the_tasks_of_the_policy(evalkit, tmp_path):
+    score_file = tmp_path / "base.jsonl.gz"
+    evalkit("gate", "gates/release.yaml", "--candidate", "same", "--promote", str(score_file))
+    for source in ("base", str(score_file)):
+        out = tmp_path / f"runs-{Path(source).name}"
+        asked = ("gate", "gates/release.yaml", "--baseline", source, "--model", "mock/scripted", "-M", "file=worse.json")
+        if source == "base":
+            out = Path("runs")
+            done = evalkit(*asked, "--name", "by-gate")
+        else:
+            done = evalkit(*asked, "--output-dir", str(out))
+        assert done.code == 1, done.err
+        assert "190 samples" in done.err  # of one task: the policy needs no other
+        run = library.open_run("latest", output_dir=out)
+        config = run.manifest["config"]
+        assert run.tasks == ["say"] and (config["limit"], config["seed"]) == (190, 7)
+        assert config["model_args"] == {"file": "worse.json"}
+        assert run.manifest["command"][:2] == ["evalkit", "gate"]
+
+
+def test_all_tasks_of_the_baseline_are_run_where_asked_for(evalkit, tmp_path):
+    done = evalkit("gate", "gates/release.yaml", "--model", "mock/echo", "--all-tasks", "--name", "all")
+    assert done.code == 0 and "380 samples" in done.err
+
+
+def test_a_candidates_run_that_does_not_finish_is_exit_5(evalkit):
+    done = evalkit("gate", "gates/release.yaml", "--model", "mock/failing", "--name", "failing")
+    assert done.code == 5
+    last = done.err.strip().splitlines()[-1]
+    assert "no verdict, the candidate's run" in last and "requests failed for good (--retry-errors asks them again)" in last
+
+
+def test_tasks_that_changed_since_are_refused_before_anything_is_asked(evalkit, made, monkeypatch):
+    text = (made / "say.yaml").read_text()
+    (made / "say.yaml").write_text(text + "metadata: {version: 3.0}\n")
+    try:
+        done = evalkit("gate", "gates/release.yaml", "--model", "mock/echo", "--name", "changed")
+    finally:
+        (made / "say.yaml").write_text(text)
+    assert done.code == 4 and "task say: version was" in done.err and "samples" not in done.err
+
+
+def test_github_gets_annotations_and_a_summary(evalkit, tmp_path, monkeypatch):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "worse", "--github")
+    lines = done.out.splitlines()
+    assert lines[-1].startswith("::error title=gate release%3A say exact_match FAIL::15.8 pp worse")
+    stop = lines[0].removeprefix("::stop-commands::")
+    assert lines.index(f"::{stop}::") == len(lines) - 2
+    page = summary.read_text("utf-8")
+    assert page.startswith("before\n### ❌ FAIL") and "](" not in page  # a link into the runner's disk leads nowhere
+    evalkit(
+        "gate", "gates/release.yaml", "--candidate", "worse", "--github", "--report-url", "https://ci.example/report.html"
+    )
+    assert "https://ci.example/report.html#" in summary.read_text("utf-8")
+    summary.write_text("x" * ((1 << 20) - 10))
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "worse", "--github")
+    assert done.code == 1 and "no room left" in done.err and summary.stat().st_size < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name what is judged"),
+        (("--candidate", "same", "--model", "mock/echo"), "name what is judged"),
+        (("--candidate", "same", "--json", "-", "--markdown", "-"), "--json and --markdown cannot both write to stdout"),
+        (("--candidate", "same", "--json", "-", "--github"), "--json and --github cannot both write to stdout"),
+        (("--candidate", "same", "--junit", "gates"), "--junit: gates is a folder"),
+    ],
+)
+def test_what_is_wrong_is_told_at_once(evalkit, arguments, said):
+    done = evalkit("gate", "gates/release.yaml", *arguments)
+    assert done.code == 2 and said in done.err
+
+
+def test_a_plan_says_what_can_be_certified_and_judges_nothing(evalkit):
+    done = evalkit("gate", "gates/tight.yaml", "--plan")
+    assert done.code == 0
+    assert any(line.startswith("say exact_match") and "190" in line for line in done.out.splitlines())
+    data = json.loads(evalkit("gate", "gates/tight.yaml", "--plan", "--json", "-").out)
+    assert data["checks"][0]["name"] == "say exact_match" and data["checks"][0]["can"] is False
