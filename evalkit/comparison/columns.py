@@ -84,6 +84,6 @@ class LabelColumns:
         return {name: column.labels() for name, column in self._columns.items()}
 
 
-def total(numbers: Sequence[float | None], digits: int) -> float:
-    """Their sum, rounded to ``digits`` decimals so that a score file holds it exactly; NaN where one is unknown."""
-    return NAN if not numbers or None in numbers else round(math.fsum(x for x in numbers if x is not None), digits)
+def total(numbers: Sequence[float | None]) -> float:
+    """Their sum; NaN where one is unknown."""
+    return NAN if not numbers or None in numbers else math.fsum(x for x in numbers if x is not None)

@@ -30,8 +30,8 @@ from evalkit.types import content_hash
 
 _canonical = encoder(sort_keys=True)
 
-#: Decimals of seconds and of dollars that are kept.
-_SECONDS, _DOLLARS = 4, 12
+#: Decimals of dollars that are kept.
+_DOLLARS = 12
 #: Characters that a cluster's label may have.
 _LABEL = 40
 
@@ -138,7 +138,8 @@ def _took(requests: list[list[Any]], journal: Journal) -> tuple[float, float, fl
         seconds.append(response.latency_s if response is not None and fresh else None)
         tokens.append(response.tokens if response is not None and known and kind == "generate" else None)
         dollars.append(response.cost_usd if response is not None and fresh else None)
-    return total(seconds, _SECONDS), total(tokens, 0), total(dollars, _DOLLARS)
+    # no clock is better than four digits, and a score file holds what is kept here exactly
+    return float(f"{total(seconds):.4g}"), total(tokens), round(total(dollars), _DOLLARS)
 
 
 def _measured(

@@ -30,11 +30,16 @@ def differing_prompts(baseline: RunScores, system: RunScores, b: TaskScores, s: 
     found += differing_options(baseline, system, _PROMPTING + (_DRAWING if max(b.n_shot, s.n_shot) else ()))
     if found:
         return found
-    if b.data != s.data:
+    if other_data(b, s):
         found.append(_against("data hash", b.data[:8], s.data[:8]))
     if b.definition != s.definition:
         found.append(_against("definition hash", b.definition[:8], s.definition[:8]))
     return found
+
+
+def other_data(b: TaskScores, s: TaskScores) -> bool:
+    """Whether the data is known to differ: its hash covers the examples of prompts that have any."""
+    return b.data != s.data and bool(b.n_shot) == bool(s.n_shot)
 
 
 def differing_options(baseline: RunScores, system: RunScores, names: Iterable[str]) -> list[str]:

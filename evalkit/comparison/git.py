@@ -29,8 +29,8 @@ def blob(ref: str, path: str, *, folder: Path | None = None) -> bytes:
     if found.returncode:
         listed = _run(["ls-tree", "-r", "-z", "--name-only", "--full-tree", ref], folder).stdout
         known = listed.decode("utf-8", "surrogateescape").split("\0")
-        suffix = PurePosixPath(path).suffix
-        raise NotFound(f"{where}: {ref} has no file {path!r}{nearest(path, [n for n in known if n.endswith(suffix)])}")
+        ending = "".join(PurePosixPath(path).suffixes[-2:])
+        raise NotFound(f"{where}: {ref} has no file {path!r}{nearest(path, [n for n in known if n.endswith(ending)])}")
     if found.stdout.startswith(_POINTER):
         raise StoreError(f"{where} is kept in Git LFS: check it out (git lfs pull) and name the file itself")
     return found.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.comparison.base import MISSING, Measured, Mismatch, RunScores, TaskScores
-from evalkit.comparison.explain import differing_options, differing_prompts
+from evalkit.comparison.explain import differing_options, differing_prompts, other_data
 from evalkit.comparison.rerun import rerun_command
 from evalkit.errors import NotComparable, UsageError, nearest
 
@@ -74,7 +74,10 @@ def match_runs(
         pairs = [(b, s) for b, s in found if s is not None]
         notes += _filters_alone(baseline, system, task)
         if not pairs:
-            reasons.append(_Reason("task", task, "no filter is in both runs", _again(baseline, system, task)))
+            other = next(scores for scores in system.tasks.values() if scores.task == task)
+            why = differing_prompts(baseline, system, found[0][0], other)
+            text = ": ".join(["no filter is in both runs", *([", ".join(why)] if why else [])])
+            reasons.append(_Reason("task", task, text, _again(baseline, system, task)))
             continue
         at = joined(pairs[0][0].ids, pairs[0][1].ids)
         task_reasons = list(_task_reasons(baseline, system, *pairs[0], at, min_overlap))
@@ -176,14 +179,15 @@ def _task_reasons(
     different = np.flatnonzero(b.digests[at[0]] != s.digests[at[1]])
     if len(different):
         first = b.ids[at[0][different[0]]]
-        what = "data or prompts differ" if b.data != s.data else "prompts differ"
+        data = other_data(b, s)
+        what = "data or prompts differ" if data else "prompts differ"
         why = differing_prompts(baseline, system, b, s)
         text = f"{what} in {len(different)} of {n} samples (first {first}){': ' if why else ''}{', '.join(why)}"
-        yield _Reason("data" if b.data != s.data else "prompt", b.task, text, again)
+        yield _Reason("data" if data else "prompt", b.task, text, again)
     elif most and n < min_overlap * most:
         why = differing_options(baseline, system, ("limit", "samples"))
         what = f"{n} of {most} samples are in both runs ({n / most:.1%}, below {min_overlap:.0%})"
-        if not n and b.data != s.data:
+        if not n and other_data(b, s):
             yield _Reason("data", b.task, f"the data is another one: {what}", again)
         else:
             yield _Reason("overlap", b.task, what + (f": {', '.join(why)}" if why else ""), again)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ from evalkit.types import Json
 SCHEMA = 1
 _KEY = "evalkit_scores"
 _encode = encoder(allow_nan=False, sort_keys=True)
+#: What hashes look like, whole bytes of them.
+_HASH = re.compile("(?:[0-9a-f]{2})+")
 
 #: Of `TaskScores`, in the header: texts and whole numbers.
 _FACTS = ("task", "filter", "version", "definition", "data", "n_shot", "size")
@@ -97,7 +100,7 @@ def _lines(run: RunScores) -> Iterator[Json]:
     for scores in run.tasks.values():
         if scores.task not in known:
             known.add(scores.task)
-            yield list(scores.ids)
+            yield _names(scores.ids)
             yield base64.b64encode(scores.digests.astype("<u4").tobytes()).decode()
             yield None if scores.clusters is None else _labels(scores.clusters)
             yield [_labels(labels) for labels in scores.slices.values()]
@@ -118,6 +121,14 @@ def _table(scores: TaskScores) -> dict[str, Json]:
 
 def _scorer(measured: Measured) -> dict[str, Json]:
     return {**scorer_entry(measured.scorer), "signature": measured.signature, "n": len(measured.units)}
+
+
+def _names(names: tuple[str, ...]) -> Json:
+    """Ids as they are; those that are all hashes of one length packed, as nothing else makes them smaller."""
+    sizes = {len(name) for name in names}
+    if len(sizes) == 1 and all(map(_HASH.fullmatch, names)):
+        return {"hex": base64.b64encode(bytes.fromhex("".join(names))).decode(), "digits": sizes.pop()}
+    return list(names)
 
 
 def _numbers(column: Array) -> list[float | int | None] | None:
@@ -150,8 +161,15 @@ def _run(header: Mapping[str, Any], columns: list[Any], source: str, name: str |
     return RunScores(name or str(manifest["name"]), source, None, manifest, found)
 
 
+def _unpacked_names(column: Any) -> tuple[str, ...]:
+    if not isinstance(column, dict):
+        return tuple(column)
+    text, digits = base64.b64decode(column["hex"]).hex(), int(column["digits"])
+    return tuple(text[start : start + digits] for start in range(0, len(text), digits))
+
+
 def _samples(table: Mapping[str, Any], rest: Iterator[Any]) -> dict[str, Any]:
-    ids = tuple(next(rest))
+    ids = _unpacked_names(next(rest))
     n = len(ids)
     digests = np.frombuffer(base64.b64decode(next(rest)), dtype="<u4").astype(np.uint32)
     clusters, slices = next(rest), next(rest)

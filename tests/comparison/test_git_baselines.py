@@ -61,7 +61,7 @@ def test_a_baseline_is_read_from_a_commit(run, ref):
     [
         ("git:mian:baselines/release v1.jsonl.gz", StoreError, "no commit, branch or tag 'mian' (did you mean main?)"),
         ("git:feature:baselines/release v1.jsonl.gz", NotFound, "feature has no file 'baselines/release v1.jsonl.gz'"),
-        ("git:main:baselines/release v2.jsonl.gz", NotFound, "(did you mean baselines/release v1.jsonl.gz?)"),
+        ("git:main:baselines/release v2.jsonl.gz", NotFound, "(did you mean baselines/release v1.jsonl.gz"),
         ("git:main", StoreError, "written git:REF:PATH"),
         ("git:main:", StoreError, "written git:REF:PATH"),
         ("git:--output=x:y", StoreError, "is no name of a commit"),
