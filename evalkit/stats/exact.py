@@ -51,10 +51,13 @@ def mcnemar_mid_p(one: int, other: int) -> float:
 
 
 def mcnemar_chi2(one: int, other: int, *, correct: bool = False) -> tuple[float, float] | None:
-    """McNemar's large-sample statistic and p, with Edwards' continuity correction where asked; ``None`` without a change."""
+    """McNemar's large-sample statistic and p, with Edwards' continuity correction where asked; ``None`` without a change.
+
+    As statsmodels, whose correction makes 1 of 0. The exact test needs neither; this is for comparing with other tools.
+    """
     if one + other == 0:
         return None
-    statistic = max(abs(one - other) - (1 if correct else 0), 0) ** 2 / (one + other)
+    statistic: float = (abs(one - other) - (1 if correct else 0)) ** 2 / (one + other)
     return statistic, 2 * normal_cdf(-math.sqrt(statistic))
 
 

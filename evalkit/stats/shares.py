@@ -54,14 +54,15 @@ def agresti_min(lost: int, gained: int, n: int, level: float = 0.95) -> Interval
 
 
 def newcombe(both: int, lost: int, gained: int, neither: int, level: float = 0.95) -> Interval:
-    """Newcombe's (1998) method 10: the two shares' Wilson intervals, and their correlation with its own correction."""
+    """Newcombe's (1998) square-and-add interval: the two shares' Wilson intervals, and their correlation phi as it was seen.
+
+    His method 10 shrinks phi for continuity besides; other tools often call this form, method 8, by that name.
+    """
     n = both + lost + gained + neither
     first, second = (both + lost) / n, (both + gained) / n
     (low1, high1), (low2, high2) = wilson(first, n, level), wilson(second, n, level)
     spread = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
-    cross = float(both * neither - lost * gained)
-    cross = max(cross - n / 2, 0.0) if cross > 0 else cross
-    phi = cross / math.sqrt(spread) if spread else 0.0
+    phi = (both * neither - lost * gained) / math.sqrt(spread) if spread else 0.0
     difference = second - first
     below = _joined(second - low2, high1 - first, phi)
     above = _joined(high2 - second, first - low1, phi)

@@ -38,19 +38,29 @@ _TINY = 1e-12
 MOST_UNITS = 10**9
 
 
-def effective_changes(differences: Array, span: float) -> float:
-    """How many of the ``differences`` (n,) of units carry their variance; ``span`` is the most that a unit can change."""
-    squares = np.square(differences / span)
-    total, fourth = float(squares.sum()), float(squares @ squares)
-    return total**3 / (fourth * (total + _NOISE**2)) if fourth > 0 else 0.0
+def changed_share(differences: Array, weights: Array, span: float) -> float:
+    """The share of units that carry the variance of a mean, of what equal changes of all of them would give, in [0, 1].
+
+    ``differences`` (u,) are the units' own, each times its weight, ``weights`` (u,) those weights, of mean 1; ``span`` is
+    the most that a unit of weight 1 can change.
+    """
+    total = float(np.square(differences / span).sum())
+    if total == 0:
+        return 0.0
+    return min(1.0, _carriers(differences) / _carriers(weights) * total / (total + _NOISE**2))
+
+
+def _carriers(x: Array) -> float:
+    squares = np.square(x / np.abs(x).max())
+    return float(squares.sum()) ** 2 / float(squares @ squares)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What was seen of ``units`` > 0 independent differences (an effective, fractional number where they weigh unequally).
 
-    ``stderr`` is that of their mean ``value``, ``df`` its degrees of freedom, ``changed`` the share of `effective_changes`
-    among them, and ``span`` > 0 the most that a unit can change.
+    ``stderr`` is that of their mean ``value``, ``df`` its degrees of freedom, ``changed`` their `changed_share`, and
+    ``span`` > 0 the most that a unit can change.
     """
 
     value: float
