@@ -55,6 +55,7 @@ SCORERS = Registry(
         "group_correlation": f"{_HERE}.groups:GroupCorrelation",
         "group_gap": f"{_HERE}.toxicity_groups:GroupGap",
         "judge": f"{_HERE}.judge.pointwise:Judge",
+        "judge_pairwise": f"{_HERE}.judge.pairwise:JudgePairwise",
         "label_auc": f"{_HERE}.label_ranking:label_auc",
         "label_average_precision": f"{_HERE}.label_ranking:label_average_precision",
         "letter_choice": f"{_HERE}.letters:letter_choice",

@@ -118,7 +118,7 @@ class Judge(BaseScorer):
             for role in self.roles
             for criterion in self._criteria
         }
-        bound._warnings = tuple(_familiar(info, candidate) for info in bound._judges.values() if _related(info, candidate))
+        bound._warnings = related_warnings(bound._judges.values(), candidate)
         bound._heard = []
         return bound
 
@@ -273,7 +273,7 @@ class Judge(BaseScorer):
 
     def _texts(self, record: Record, output: str) -> Texts:
         sample = record.sample
-        asked = _asked(record) if self._input is None else source_text(sample, self._input)
+        asked = asked_of(record) if self._input is None else source_text(sample, self._input)
         if self._reference is not None:
             reference = source_text(sample, self._reference)
         else:
@@ -302,12 +302,17 @@ def _mean(values: Iterable[float | None]) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def _asked(record: Record) -> str | None:
+def asked_of(record: Record) -> str | None:
     """What the model under test was asked: its prompt, of a chat the last turn of the user."""
     prompt: Any = record.requests[0].prompt if record.requests else None
     if prompt is None or isinstance(prompt, str):
         return prompt
     return next((message.content for message in reversed(prompt) if message.role == "user"), None)
+
+
+def related_warnings(judges: Iterable[RoleInfo], candidate: RoleInfo | None) -> tuple[str, ...]:
+    """A line for every judge that is the model under test, or of its family."""
+    return tuple(_familiar(judge, candidate) for judge in judges if _related(judge, candidate))
 
 
 def _related(judge: RoleInfo, candidate: RoleInfo | None) -> bool:
