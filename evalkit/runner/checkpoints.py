@@ -120,7 +120,7 @@ def _read(provider: str, path: Path, root: Path) -> Checkpoint:
         model=f"{provider}/{model}",
         path=path,
         step=step,
-        tokens=seen or tokens_of(name),
+        tokens=tokens_of(name) if seen is None else seen,
         flops=flops,
         parameters=count_parameters(path),
         stamp=_stamp(path),
@@ -191,7 +191,7 @@ def count_parameters(path: Path) -> int | None:
             return sum(_safetensors_parameters(file) for file in files)
         packed = sorted(path.glob("*.gguf"))
         return _gguf_parameters(packed[0]) if len(packed) == 1 else None
-    except (OSError, ValueError, struct.error, TypeError, KeyError):
+    except (OSError, ValueError, struct.error, TypeError, KeyError, AttributeError):
         return None  # damaged: whoever loads it will say so
 
 
