@@ -57,7 +57,8 @@ class Level:
 
     @property
     def _effective(self) -> float:
-        return effective_n(self.value, self.stderr, self.units)
+        """Clusters, and tasks that weigh differently, make items worth more or less than one."""
+        return float(self.n) if self.units == self.n else effective_n(self.value, self.stderr, self.units)
 
 
 def floor_checks(policy: Policy, chosen: list[Selected], candidate: RunScores) -> Iterator[Pending]:
