@@ -6,8 +6,8 @@ adjusted p is below 1 - level. Then, as in WMT's rankings (Kocmi et al. 2022, se
 
     1 + the number of systems that are significantly better  ..  the number of systems - those significantly worse
 
-and its groups are letters: two systems share a letter exactly where they cannot be told apart (a compact letter display,
-Piepho 2004). So equal systems are one group, a clear best is alone in its own, and a system between two others that
+and its groups are letters: two systems share a letter exactly where they cannot be told apart (a compact letter display, as
+Piepho 2004 has it). So equal systems are one group, a clear best is alone in its own, and a system between two others that
 differ may be in the groups of both.
 """
 
@@ -98,14 +98,21 @@ def rank_ranges(count: int, beats: frozenset[tuple[int, int]]) -> list[tuple[int
 def letter_groups(order: Sequence[int], beats: frozenset[tuple[int, int]]) -> dict[int, tuple[str, ...]]:
     """Letters of the systems in ``order`` (best first): two share one exactly where neither beats the other.
 
-    Groups are the largest sets whose members cannot be told apart, by insertion and absorption (Piepho 2004).
+    Each pair that cannot be told apart and is in no group yet begins one, to which everybody is added, best first, who
+    cannot be told apart from all of its members. So there are few groups, and never more than pairs.
     """
-    groups = [frozenset(order)]
-    for one, other in beats:
-        parted = [part for g in groups for part in ((g - {one}, g - {other}) if one in g and other in g else (g,))]
-        groups = [g for at, g in enumerate(parted) if not any(g < h or (g == h and at > k) for k, h in enumerate(parted))]
+    apart = beats | {(other, one) for one, other in beats}
+    groups: list[list[int]] = []
+    for at, one in enumerate(order):
+        for other in order[at:]:
+            if (one, other) not in apart and not any(one in group and other in group for group in groups):
+                group = {one, other}
+                for further in order:
+                    if all((further, member) not in apart for member in group):
+                        group.add(further)
+                groups.append([member for member in order if member in group])
     place = {system: at for at, system in enumerate(order)}
-    groups.sort(key=lambda g: sorted(place[system] for system in g))
+    groups.sort(key=lambda group: [place[member] for member in group])
     return {i: tuple(_letter(at) for at, group in enumerate(groups) if i in group) for i in order}
 
 
