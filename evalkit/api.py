@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from evalkit.calibrate.classifier import ClassifierReport, evaluate_classifier
 from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.validate import Validation, validate_metrics
-from evalkit.comparison.base import RunScores
-from evalkit.comparison.load import load_scores
+from evalkit.comparison.base import Comparison, RunScores
+from evalkit.comparison.compare import compare_scores
+from evalkit.comparison.load import apart, load_scores
+from evalkit.comparison.resampled import PairedScores, paired_scores
 from evalkit.comparison.scorefile import promote as write_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
@@ -22,17 +24,17 @@ from evalkit.errors import (
     DataError,
     Incomplete,
     Interrupted,
+    ModelError,
     NotComparable,
-    ScorerError,
     StoreError,
     nearest,
 )
-from evalkit.importers.load import read_logs
-from evalkit.importers.write import Imported, write_run
 from evalkit.gating.base import GateResult
 from evalkit.gating.candidate import candidate_options, require_same_tasks, unfinished
 from evalkit.gating.execute import find_baseline, gate_scores, read_policy
 from evalkit.gating.policy import Policy
+from evalkit.importers.load import read_logs
+from evalkit.importers.write import Imported, write_run
 from evalkit.models.base import ConnectingModel
 from evalkit.report.export import Export
 from evalkit.report.sweep import Sweep
@@ -43,19 +45,17 @@ from evalkit.runner.budget import quotes_of
 from evalkit.runner.checkpoints import find_checkpoints
 from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
-from evalkit.runner.paired import Comparison, compare_runs
 from evalkit.runner.plan import TaskPlan, forecast
-from evalkit.runner.prepare import Prepared, check_columns, prepare, scorer_spec
+from evalkit.runner.prepare import Prepared, prepare, scorer_spec
+from evalkit.runner.rescoring import require_answers, require_columns, with_scorers
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
-from evalkit.runner.score import scorer_requests
 from evalkit.runner.series import Member, known_series, listed, open_series
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
 from evalkit.runner.store import RunStore, find_run
-from evalkit.runner.stored import StoredTask, stored_tasks
+from evalkit.runner.stored import stored_tasks
 from evalkit.runner.sweep import Intent, check_options, finished_run, intents, run_series
-from evalkit.scorers.base import ScorerSpec
-from evalkit.scorers.registry import fits, misfits
+from evalkit.scorers.registry import misfits
 from evalkit.tasks.schema import GroupConfig
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "GateResult",
     "GivenOptions",
     "Imported",
+    "PairedScores",
     "Progress",
     "Run",
     "RunOptions",
@@ -73,6 +74,7 @@ __all__ = [
     "TaskPlan",
     "TextColumns",
     "Validation",
+    "compare",
     "evaluate_classifier",
     "gate",
     "import_runs",
@@ -92,7 +94,7 @@ class Scores:
 
     runs: Mapping[str, Run]
     baseline: str
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[PairedScores, ...] = ()
 
     @property
     def run(self) -> Run:
@@ -176,13 +178,13 @@ def rescore(
     try:
         progress = progress or Silent()
         added = [scorer_spec(item) for item in scorers]
-        entries = _with_scorers(store.manifest["tasks"], added)
+        entries = with_scorers(store.manifest["tasks"], added)
         for line in (warnings := misfits(added, {name: entry["output_type"] for name, entry in entries.items()})):
             progress.warning(line)
         tasks = stored_tasks(store, {**store.manifest, "tasks": entries}, allow_code=allow_code)
         fingerprints = dict(store.manifest["fingerprints"])
-        _require_columns(store, tasks, entries)
-        _require_answers(store, tasks, fingerprints)
+        require_columns(store, tasks, entries)
+        require_answers(store, tasks, fingerprints)
         groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
         score_run(store, tasks, groups, fingerprints, progress, export.watching)
         warnings = list(dict.fromkeys([*store.manifest["warnings"], *warnings]))
@@ -245,7 +247,36 @@ def score(
     if len(runs) == 1:
         return Scores(runs, baseline)
     progress.phase(f"comparing with {baseline}")
-    return Scores(runs, baseline, tuple(compare_runs(runs, baseline)))
+    return Scores(runs, baseline, tuple(paired_scores(runs, baseline)))
+
+
+def compare(
+    baseline: str | Path | Run | RunScores,
+    *systems: str | Path | Run | RunScores,
+    output_dir: str | Path = "runs",
+    **settings: Any,
+) -> list[Comparison]:
+    """How much ``systems`` differ from ``baseline`` on the same samples: every metric of each, by task, group and slice.
+
+    Args:
+        baseline: a run, its directory or name, ``latest``, a score file or ``git:REF:PATH`` of one.
+        systems: one or more of the same.
+        output_dir: where runs are looked for by name.
+        settings: ``tasks``, ``metrics``, ``slices``, ``cluster_by``, ``min_overlap``, ``errors_as_wrong``, ``strict`` and
+            ``seed`` of `compare_scores`.
+
+    Raises:
+        NotComparable: the runs differ in what was asked or how it was scored; the line says where, and how to run again.
+        UsageError: there is no such run, task, slice or metric.
+    """
+    scores = apart([_scores_of(given, output_dir) for given in (baseline, *systems)])
+    return [comparison for system in scores[1:] for comparison in compare_scores(scores[0], system, **settings)]
+
+
+def _scores_of(given: str | Path | Run | RunScores, output_dir: str | Path) -> RunScores:
+    if isinstance(given, RunScores):
+        return given
+    return load_scores(given.path if isinstance(given, Run) else given, output_dir=output_dir)
 
 
 def import_runs(
@@ -381,8 +412,8 @@ def sweep(
         settings: any further field of `RunOptions`.
 
     Returns:
-        The series. Its ``status`` is ``complete``, or ``incomplete`` (a checkpoint could not be loaded, or not everything was
-        answered) or ``interrupted``: the same again goes on.
+        The series. Its ``status`` is ``complete``, or ``incomplete`` (a checkpoint could not be loaded, or not everything
+        was answered) or ``interrupted``: the same again goes on.
 
     Raises:
         UsageError: bad input, with one line that says what, where and what to do.
@@ -394,7 +425,11 @@ def sweep(
 
     def evaluate(member: Member, own: RunOptions) -> Run:
         with nullcontext(Silent()) if watching is None else watching(member) as progress:
-            prepared = prepare(own, progress.phase)
+            try:
+                prepared = prepare(own, progress.phase)
+            except ModelError as error:
+                progress.warning(f"{member.name} cannot be evaluated: {error}")
+                raise
             return finished_run(prepared) or _executed(prepared, True, progress)
 
     def changed() -> None:
@@ -437,41 +472,6 @@ def _finish(export: Export, run: Run) -> None:
             f"cannot write the report to {run.path}: {error.strerror or error}. All answers and scores are safe; "
             f"make room, then: evalkit report {run.path}"
         ) from error
-
-
-def _with_scorers(tasks: Mapping[str, Any], added: Sequence[ScorerSpec]) -> dict[str, Any]:
-    """The manifest's tasks with the further scorers that fit them, each once a task."""
-    entries = {}
-    for name, entry in tasks.items():
-        known = entry.get("extra_scorers", [])
-        fitting = [asdict(spec) for spec in added if fits(spec, entry["output_type"])]
-        entries[name] = {**entry, "extra_scorers": [*known, *(item for item in fitting if item not in known)]}
-    return entries
-
-
-def _require_columns(store: RunStore, tasks: Sequence[StoredTask], entries: Mapping[str, Any]) -> None:
-    """Refuse a further scorer that reads a column which the stored samples have not."""
-    for task in tasks:
-        log = store.samples(task.name)
-        if entries[task.name]["extra_scorers"] and len(log) and not log.damaged:
-            check_columns(log[0][0], task.scorers)
-
-
-def _require_answers(store: RunStore, tasks: Sequence[StoredTask], fingerprints: Mapping[str, str]) -> None:
-    """Refuse a scorer that asks models, where the run does not hold a single one of the answers it needs."""
-    for task in tasks:
-        for scorer in task.scorers:
-            for role in set(scorer.roles) - set(fingerprints):
-                raise ScorerError(
-                    f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role"
-                )
-            only = replace(task, scorers=(scorer,))
-            asked = [q.key for q in scorer_requests(store, [only], fingerprints)] if scorer.roles else []
-            if asked and not any(key in store.journal or store.journal.failed(key) for key in asked):
-                raise ScorerError(
-                    f"{task.name}: {scorer.name} asks a model ({', '.join(scorer.roles)}) what this run did not ask it; "
-                    "rescoring calls no model, so run it anew with this scorer"
-                )
 
 
 def _names(tasks: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import evalkit
+from evalkit.comparison.resampled import paired_scores
 from evalkit.errors import DataError, ScorerError, UsageError
-from evalkit.runner.paired import compare_runs
 
 REFERENCES = ["the cat sat on the mat", "a dog ran", "it rains in the north today", "we will see", "NA"]
 FIRST = ["the cat sat on a mat", "the dog ran", "it rains in the north today", "", "NA"]
@@ -228,5 +228,5 @@ def test_labelled_scorers_are_compared_under_their_labels():
 def test_stored_runs_can_be_compared_later(tmp_path):
     done = evalkit.score({"a": FIRST, "b": SECOND}, REFERENCES, scorers=["bleu", "token_f1"], output_dir=tmp_path)
     opened = {name: evalkit.open_run(run.path) for name, run in done.runs.items()}
-    assert tuple(compare_runs(opened, "a")) == done.comparisons
+    assert tuple(paired_scores(opened, "a")) == done.comparisons
     assert Path(done.runs["b"].path).name.split("_")[1] == "b"

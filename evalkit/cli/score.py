@@ -9,7 +9,7 @@ from evalkit.cli import options as o
 from evalkit.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
-    from evalkit.api import Comparison, Scores
+    from evalkit.api import PairedScores, Scores
 
 Predictions = Annotated[
     list[str] | None, o.option("--predictions -p", "A file of outputs, or NAME=FILE; repeat it for several systems.")
@@ -148,7 +148,7 @@ def _print_systems(done: Scores) -> None:
     say(f"\ndifferences from {done.baseline} on the same samples: bootstrap intervals, two-sided p-values")
 
 
-def _difference(compared: Comparison | None) -> tuple[str, str, str, str]:
+def _difference(compared: PairedScores | None) -> tuple[str, str, str, str]:
     from evalkit.comparison.numbers import format_difference, format_interval
     from evalkit.report.numbers import number
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evalkit.comparison.base import RunScores
@@ -38,3 +40,12 @@ def load_scores(source: str | Path, *, output_dir: str | Path = "runs", name: st
         others = [str(found) for found in path_.parent.glob(f"*{_ENDING}")] if path_.parent.is_dir() else []
         raise NotFound(f"no score file {text}{nearest(text, others)}; evalkit baseline promote RUN --to {text} makes one")
     return read_run(find_run(text, Path(output_dir)), source=text, name=name)
+
+
+def apart(runs: Sequence[RunScores]) -> list[RunScores]:
+    """The runs under names that differ: their own, else with their id, else with their place (the same run twice)."""
+    own = [run.name for run in runs]
+    named = [run if own.count(run.name) == 1 else replace(run, name=str(run.manifest["id"])) for run in runs]
+    names = [run.name for run in named]
+    seen = [names[:at].count(name) for at, name in enumerate(names)]
+    return [replace(run, name=f"{run.name} ({at + 1})") if at else run for run, at in zip(named, seen, strict=True)]

@@ -92,7 +92,7 @@ def metric_pairs(
     units: Units, one: Measured, other: Measured, metric: MetricInfo, *, errors_as_wrong: bool
 ) -> MetricPairs | None:
     """``None`` for a metric that is neither a mean nor, here, a function of totals."""
-    form = _form(one.scorer, metric) or _form(other.scorer, metric)
+    form = metric_form(one.scorer, metric) or metric_form(other.scorer, metric)
     if form is None:
         return None
     width = max(one.stats.shape[1], other.stats.shape[1])
@@ -166,7 +166,7 @@ def cluster_codes(labels: Labels) -> Ints:
 
 def value_of(measured: Measured, metric: MetricInfo) -> float | None:
     """A metric over all units of one run; ``None`` where it has none, or cannot be computed here."""
-    form = _form(measured.scorer, metric)
+    form = metric_form(measured.scorer, metric)
     if form is None:
         return None
     known = form.known(measured.stats)
@@ -177,7 +177,8 @@ def value_of(measured: Measured, metric: MetricInfo) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _form(scorer: Scorer, metric: MetricInfo) -> PairedMetric | None:
+def metric_form(scorer: Scorer, metric: MetricInfo) -> PairedMetric | None:
+    """The metric as totals; ``None`` where it cannot be computed from what is known of its scorer."""
     if isinstance(scorer, PastScorer) and not metric.mean:
         return None
     return paired_metric(scorer, metric)

@@ -1,29 +1,29 @@
-"""Runs over the same samples compared: each metric's difference, with its interval and tests, from stored statistics."""
+"""Systems on the same rows by sacrebleu's tests: every metric's bootstrap and randomisation, all on the same draws.
+
+It is what `evalkit.score` tells of several systems. `compare_scores` is about two runs and has the exact intervals.
+"""
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.comparison.base import Measured, RunScores, TaskScores
+from evalkit.comparison.directory import read_run
+from evalkit.comparison.match import joined
+from evalkit.comparison.pairs import cluster_codes, metric_form
 from evalkit.errors import StoreError
 from evalkit.runner.run import Run
-from evalkit.runner.score import score_path, scorer_hash
-from evalkit.runner.store import RunStore
-from evalkit.runner.stored import StoredTask, stored_tasks
-from evalkit.scorers.base import Array, MetricInfo, Scorer
-from evalkit.scorers.paired import PairedMetric, paired_metric
-from evalkit.stats.means import cluster_codes
+from evalkit.scorers.base import Array, MetricInfo
+from evalkit.scorers.paired import PairedMetric
 from evalkit.stats.paired import Pair, Paired, environment_seed, paired_tests
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedScores:
     """A metric over the same samples of two runs. ``left_out`` counts samples that one of them has no value for.
 
     ``result`` is ``None`` for a metric that is neither a mean nor a function of totals; ``seed`` that of its draws.
@@ -42,67 +42,59 @@ class Comparison:
     seed: int | None = None
 
 
-def compare_runs(runs: Mapping[str, Run], baseline: str, *, seed: int | None = None) -> list[Comparison]:
+def paired_scores(runs: Mapping[str, Run], baseline: str, *, seed: int | None = None) -> list[PairedScores]:
     """Every metric of every run against the one called ``baseline``: by task, filter, metric, then run.
 
     Samples are paired by id; clusters of the task are drawn whole. ``seed`` defaults to sacrebleu's. All metrics that the
     same samples have are tested on the same draws. Raises StoreError for runs that have not the same tasks and scorers.
     """
     seed = environment_seed() if seed is None else seed
-    stores = {name: RunStore.open(run.path) for name, run in runs.items()}
-    found: list[Comparison] = []
-    for task in stored_tasks(stores[baseline], runs[baseline].manifest):
-        for filter_ in task.filters:
-            found += _compared(stores, baseline, task, filter_.name, seed)
+    scores = {name: read_run(run.path, name=name) for name, run in runs.items()}
+    found: list[PairedScores] = []
+    for key in scores[baseline].tasks:
+        found += _compared(scores, baseline, key, seed)
     return found
 
 
-def _compared(
-    stores: Mapping[str, RunStore], baseline: str, task: StoredTask, filter_: str, seed: int | None
-) -> list[Comparison]:
-    scorers = [scorer for scorer in task.scorers if scorer.unit == "sample"]
-    others = [name for name in stores if name != baseline]
-    wanted = [(scorer, metric, system) for scorer in scorers for metric in scorer.metrics for system in others]
-    read = {
-        (name, scorer_hash(scorer)): _read(store.path, task.name, filter_, scorer)
-        for name, store in stores.items()
-        for scorer in scorers
-    }
-    units = list(next(rows for (name, _), rows in read.items() if name == baseline)) if read else []
-    tables = {key: _aligned(rows, units) for key, rows in read.items()}
-    clusters = _clusters(stores[baseline], task, units)
+def _compared(scores: Mapping[str, RunScores], baseline: str, key: tuple[str, str], seed: int | None) -> list[PairedScores]:
+    base = scores[baseline].tasks[key]
+    scorers = [one for one in base.measured if one.scorer.unit == "sample"]
+    others = [name for name in scores if name != baseline]
+    wanted = [(one, metric, system) for one in scorers for metric in one.scorer.metrics for system in others]
+    stats = {(name, one.signature): _aligned(run, key, one, base) for name, run in scores.items() for one in scorers}
     columns = _Columns()
     batches: dict[bytes, dict[int, Pair]] = {}
     left_out = {}
-    for at, (scorer, metric, system) in enumerate(wanted):
-        form = columns.form(scorer, metric)
+    for at, (one, metric, system) in enumerate(wanted):
+        form = columns.form(one, metric)
         if form is None:
             continue
-        one, other = tables[baseline, scorer_hash(scorer)], tables[system, scorer_hash(scorer)]
-        known = form.known(one) & form.known(other)
+        a, b = stats[baseline, one.signature], stats[system, one.signature]
+        known = form.known(a) & form.known(b)
         left_out[at] = int((~known).sum())
         if known.any():
-            pair = Pair(columns.table(form, one, known), columns.table(form, other, known), form.finish)
+            pair = Pair(columns.table(form, a, known), columns.table(form, b, known), form.finish)
             batches.setdefault(known.tobytes(), {})[at] = pair
     results: dict[int, Paired] = {}
     for mask, pairs in batches.items():
-        kept = None if clusters is None else cluster_codes(clusters[np.frombuffer(mask, dtype=np.bool_)])[0]
-        results |= paired_tests(pairs, clusters=kept, seed=seed)
+        kept = None if base.clusters is None else base.clusters[np.frombuffer(mask, dtype=np.bool_)]
+        codes = None if kept is None else np.unique(cluster_codes(kept), return_inverse=True)[1].reshape(-1)
+        results |= paired_tests(pairs, clusters=codes, seed=seed)
     return [
-        Comparison(
-            task=task.name,
-            filter=filter_,
-            scorer=scorer.name,
+        PairedScores(
+            task=base.task,
+            filter=base.filter,
+            scorer=one.scorer.name,
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
             baseline=baseline,
             system=system,
             result=results.get(at),
             left_out=left_out.get(at, 0),
-            signature=scorer.signature(),
+            signature=one.signature,
             seed=seed,
         )
-        for at, (scorer, metric, system) in enumerate(wanted)
+        for at, (one, metric, system) in enumerate(wanted)
     ]
 
 
@@ -113,10 +105,10 @@ class _Columns:
         self._forms: dict[tuple[str, str], PairedMetric | None] = {}
         self._tables: dict[tuple[int, int, bytes], tuple[Array, Array]] = {}
 
-    def form(self, scorer: Scorer, metric: MetricInfo) -> PairedMetric | None:
-        key = (scorer_hash(scorer), metric.name)
+    def form(self, measured: Measured, metric: MetricInfo) -> PairedMetric | None:
+        key = (measured.signature, metric.name)
         if key not in self._forms:
-            self._forms[key] = paired_metric(scorer, metric)
+            self._forms[key] = metric_form(measured.scorer, metric)
         return self._forms[key]
 
     def table(self, form: PairedMetric, stats: Array, known: npt.NDArray[np.bool_]) -> Array:
@@ -126,32 +118,16 @@ class _Columns:
         return self._tables[key][1]
 
 
-def _read(run: Path, task: str, filter_: str, scorer: Scorer) -> dict[str, list[float | None] | None]:
-    """The statistics of every sample by its id; ``None`` for one that has no score."""
-    path = score_path(run, task, filter_, scorer)
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", errors="surrogatepass") as file:
-            return {line["unit"]: line["stats"] for line in map(json.loads, file)}
-    except FileNotFoundError:
-        raise StoreError(
-            f"run {run.name} has no scores of {scorer.name} for {task}; evalkit rescore {run} makes them"
-        ) from None
-    except (OSError, EOFError, ValueError) as error:
-        raise StoreError(f"{path} is damaged ({error}); evalkit rescore {run} makes it anew") from error
-
-
-def _aligned(rows: Mapping[str, Sequence[float | None] | None], units: Sequence[str]) -> Array:
-    """Statistics (n, width) in the order of ``units``; NaN where there are none."""
-    width = max((len(stats) for stats in rows.values() if stats is not None), default=1)
-    nothing: list[float | None] = [None] * width
-    return np.array([rows.get(unit) or nothing for unit in units], dtype=np.float64).reshape(len(units), width)
-
-
-def _clusters(store: RunStore, task: StoredTask, units: Sequence[str]) -> npt.NDArray[np.str_] | None:
-    """The cluster of every unit; ``None`` where the task has none. A sample without one is a cluster of its own."""
-    if not store.manifest["tasks"][task.name]["definition"].get("cluster"):
-        return None
-    log = store.samples(task.name)
-    samples = (log[position][0] for position in range(len(log)))
-    named = {sample.id: f"={sample.id}" if sample.cluster is None else f"#{sample.cluster}" for sample in samples}
-    return np.array([named[unit] for unit in units])
+def _aligned(run: RunScores, key: tuple[str, str], like: Measured, base: TaskScores) -> Array:
+    """The run's statistics (n, width) of the scorer in the order of the baseline's samples; NaN where there are none."""
+    own = run.tasks.get(key)
+    found = None if own is None else next((m for m in own.measured if m.signature == like.signature), None)
+    if found is None:
+        remedy = f"; evalkit rescore {run.path} makes them" if own is not None else ""
+        raise StoreError(f"run {run.name} has no scores of {like.scorer.name} for {key[0]}{remedy}")
+    if found.units == base.ids:
+        return found.stats
+    stats = np.full((len(base.ids), found.stats.shape[1]), np.nan)
+    here, there = joined(base.ids, found.units)
+    stats[here] = found.stats[there]
+    return stats

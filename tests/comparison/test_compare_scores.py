@@ -249,3 +249,13 @@ def test_nothing_in_common_has_no_value(base):
     c = compare_scores(base, broken)[0]
     assert (c.test, c.baseline_value, c.system_value, c.n) == (None, None, None, 0)
     assert c.left_out == LeftOut(system_errors=40, pairs=40)
+
+
+def test_the_python_api_takes_runs_paths_and_scores(tmp_path, base, cand):
+    found = evalkit.compare(base, cand, slices=False)
+    assert [(c.system, c.test.value) for c in found] == [("cand", pytest.approx(-1 / 40))]
+    again = evalkit.compare(base.path, evalkit.open_run(cand.path), "run:base", output_dir=base.path.parent, slices=False)
+    assert [c.system for c in again] == ["cand", base.manifest["id"] + " (2)"], "the same run twice is told apart"
+    assert again[0].test.value == found[0].test.value
+    unstored = evalkit.score(["yes"], ["yes"], scorers=["exact_match"], store=False).run
+    assert evalkit.compare(unstored, unstored)[0].n == 1
