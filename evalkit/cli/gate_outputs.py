@@ -45,7 +45,7 @@ class Outputs:
 
     def show(self, result: GateResult) -> None:
         """Every form of the verdict."""
-        report = self.report_url or (None if self.github else result.candidate.report)
+        report = self.report_url or (None if self.github else self._beside(result.candidate.report))
         self._files(
             lambda: as_json.render(as_json.document(result)),
             lambda: markdown.render(result, report_url=report),
@@ -69,6 +69,11 @@ class Outputs:
         if self.github:
             print("\n".join(github.refused(self.gate, error)), flush=True)
             _summarise(lambda most: markdown.refused(self.gate, error))
+
+    def _beside(self, report: str | None) -> str | None:
+        """The report as a link from where the page stands. In a pull request's comment such a link leads nowhere."""
+        folder = Path(self.markdown).parent if self.markdown not in (None, "-") else Path()
+        return None if report is None else os.path.relpath(report, folder)
 
     def _files(self, *makers: Callable[[], str]) -> None:
         for to, make in zip((self.json, self.markdown, self.junit), makers, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,7 +87,9 @@ def test_one_that_is_worse_fails_and_the_samples_are_named(evalkit, tmp_path):
     assert (data["verdict"], data["exit_code"], check["verdict"], check["lost"], check["n"]) == ("FAIL", 1, "FAIL", 30, 190)
     assert data["detail"]["seed"] == 7
     page = (tmp_path / "new" / "g.md").read_text("utf-8")
-    assert page.startswith("### ❌ FAIL: ") and "report.html#samples?" in page
+    assert page.startswith("### ❌ FAIL: ")
+    (link, *_) = re.findall(r"\]\(<(.*?)#samples\?", page)
+    assert not Path(link).is_absolute() and (tmp_path / "new" / link).resolve().is_file()
     failure = next(ElementTree.parse(tmp_path / "new" / "g.xml").iter("failure"))
     assert "15.8 pp worse" in failure.attrib["message"]
 
