@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from evalkit.figures import count, number
+from evalkit.figures import count, interval, number
 from evalkit.report.axis import Axis, axis
 from evalkit.report.numbers import short
 from evalkit.report.sweep_axis import Name, Scale, amount, positions, scale
@@ -17,6 +17,8 @@ WIDTH, HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 26, 46
 #: Half the width of the stroke at the end of an interval.
 _CAP = 3
+#: Characters of a checkpoint's name that the plot itself has room for.
+_NAME = 24
 
 #: A checkpoint of the panel, where it stands, and what its summary says: value, and the ends of its interval.
 Drawn = tuple[Point, float, float, tuple[float, float] | None]
@@ -104,18 +106,16 @@ def _dots(drawn: Sequence[Drawn], up: Axis, across: Scale) -> Iterator[Markup]:
 
 
 def spoken(point: Point, axis_name: Name) -> str:
-    """A checkpoint in one line."""
+    """A checkpoint in one line, which has room in the plot."""
     s, member = point.summary, point.member
     found = {"parameters": member.parameters, "compute": None if member.compute is None else member.compute[0]}
     beside = found.get(axis_name)
-    where = "" if beside is None else f" ({amount(float(beside))} {'FLOP' if axis_name == 'compute' else 'parameters'})"
+    name = member.name if len(member.name) <= _NAME else f"…{member.name[1 - _NAME :]}"
+    where = "" if beside is None else f" ({amount(float(beside))}{' FLOP' if axis_name == 'compute' else ''})"
     if s is None:
-        return f"{member.name}{where}: no value"
-    said = f"{member.name}{where}: {number(s.value)}"
-    if s.ci is not None:
-        said += f", 95 % interval {number(s.ci[0])} to {number(s.ci[1])}"
-    said += f", n = {count(s.n)}"
-    return said + (", worse than before" if point.regressed else "")
+        return f"{name}{where}: no value"
+    ci = "" if s.ci is None else f" {interval(s.ci)}"
+    return f"{name}{where}: {number(s.value)}{ci}, n = {count(s.n)}" + (", regressed" if point.regressed else "")
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
