@@ -170,7 +170,7 @@ class _Page:
         name = self._name(flip.id)
         if self._report is None:
             return name
-        anchor = flip.report.lstrip("#") if flip.report else f"samples?{_query(task=flip.task, s=flip.id)}"
+        anchor = flip.report.rpartition("#")[2] if flip.report else f"samples?{_query(task=flip.task, s=flip.id)}"
         return f"[{name}](<{_url(self._report)}#{_url(anchor)}>)"
 
     def _footer(self) -> str:

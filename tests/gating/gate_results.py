@@ -79,7 +79,7 @@ FAILED = check(
     p_adjusted=0.002,
     gained=10,
     lost=41,
-    flips=(Flip("arc_easy", "q-7", 1.0, 0.0, "#samples?task=arc_easy&s=q-7"), Flip("arc_easy", "q-9", 0.0, 1.0)),
+    flips=(Flip("arc_easy", "q-7", 1.0, 0.0, "report.html#samples?task=arc_easy&s=q-7"), Flip("arc_easy", "q-9", 0.0, 1.0)),
     left_out=LeftOut(system_errors=3, pairs=3),
 )
 UNDECIDED = check(
