@@ -31,7 +31,10 @@ def metric_check(policy: Policy, one: Selected, candidate: RunScores) -> Pending
     if (why := doubt(policy, one.check, found, candidate)) is not None:
         return settled(result, "INCONCLUSIVE", why, why)
     if found.slice is not None and found.n < one.min_n:
-        return settled(result, None, f"{count(found.n)} pairs are too few to be tested (min_n {one.min_n}): shown only")
+        few = f"{count(found.n)} pairs are too few to be tested (min_n {one.min_n})"
+        if one.require == "pass":
+            return settled(result, "INCONCLUSIVE", few, f"needs {count(one.min_n)} items (has {count(found.n)})")
+        return settled(result, None, f"{few}: shown only")
     if found.metric.higher_is_better is None:
         return settled(result, None, "neither more nor less is better: shown only")
     if found.test is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.comparison.base import OK, Measured, RunScores, TaskScores
-from evalkit.comparison.numbers import format_p, format_value, is_share
+from evalkit.comparison.numbers import format_value, is_share
 from evalkit.errors import ConfigError
 from evalkit.figures import count
 from evalkit.gating.base import CheckResult
@@ -19,6 +19,7 @@ from evalkit.gating.names import measured_of
 from evalkit.gating.pending import Pending, Settled, settled
 from evalkit.gating.policy import Policy
 from evalkit.gating.select import Selected
+from evalkit.gating.sentences import p_words
 from evalkit.scorers.base import MetricInfo
 from evalkit.stats.distributions import normal_cdf, normal_quantile, t_cdf, t_quantile
 from evalkit.stats.intervals import effective_n, wilson
@@ -90,7 +91,7 @@ def floor_check(policy: Policy, one: Selected, candidate: RunScores) -> Pending:
                 verdict, f"{told}, {'at most' if turned else 'at least'} {format_value(bound, metric)}: {needed} is reached"
             )
         if verdict == "FAIL":
-            return Settled(verdict, f"{told}, but {needed} is asked (p {_p(shown.p)}, {_p(p)} by Holm over {tests} tests)")
+            return Settled(verdict, f"{told}, but {needed} is asked ({p_words(shown.p, p, tests)})")
         return Settled(
             verdict,
             f"{told}, but {needed} is asked, and chance can move it across",
@@ -206,8 +207,3 @@ def _result(policy: Policy, one: Selected, floor: float, level: Level | None) ->
         percent=is_share(found.metric),
         detail={"signature": found.signature, "filter": found.filter, "check": one.at},
     )
-
-
-def _p(p: float | None) -> str:
-    text = format_p(p)
-    return f"< {text[1:]}" if text.startswith("<") else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.comparison.base import RunScores
+from evalkit.comparison.match import match_runs
 from evalkit.figures import count, counted
 from evalkit.gating.base import EXIT_CODES, CheckResult, GateResult, Side, Verdict
 from evalkit.gating.budgets import budget_checks
@@ -29,7 +30,16 @@ def decide_gate(policy: Policy, baseline: RunScores, candidate: RunScores) -> Ga
     ConfigError where a check does not fit its metric.
     """
     chosen = selected(policy, baseline, candidate)
-    checks = settle_all(_pending(policy, chosen, baseline, candidate))
+    tasks = list(dict.fromkeys(leaf for one in chosen for leaf in leaves(candidate, one.found.task)))
+    # budgets alone are held against the same samples, too
+    matching = match_runs(
+        baseline,
+        candidate,
+        tasks=tasks or None,
+        metrics=list(dict.fromkeys(one.found.metric.name for one in chosen)),
+        min_overlap=policy.min_overlap,
+    )
+    checks = settle_all(_pending(policy, chosen, tasks, baseline, candidate))
     verdict = overall(checks)
     return GateResult(
         gate=policy.gate,
@@ -42,7 +52,7 @@ def decide_gate(policy: Policy, baseline: RunScores, candidate: RunScores) -> Ga
         alpha=policy.alpha,
         inconclusive=policy.inconclusive,
         policy_hash=policy.hash,
-        notes=tuple(_notes(policy, checks)),
+        notes=(*matching.notes, *_notes(policy, checks)),
         detail={"errors": policy.errors, "max_error_rate": policy.max_error_rate, "policy": str(policy.path or "")},
     )
 
@@ -73,7 +83,9 @@ def side(run: RunScores) -> Side:
     )
 
 
-def _pending(policy: Policy, chosen: list[Selected], baseline: RunScores, candidate: RunScores) -> list[Pending]:
+def _pending(
+    policy: Policy, chosen: list[Selected], tasks: list[str], baseline: RunScores, candidate: RunScores
+) -> list[Pending]:
     found: list[Pending] = []
     for one in chosen:
         if (check := metric_check(policy, one, candidate)) is not None:
@@ -81,7 +93,6 @@ def _pending(policy: Policy, chosen: list[Selected], baseline: RunScores, candid
         if one.check.floor is not None and one.found.slice is None:
             found.append(floor_check(policy, one, candidate))
     found += failure_checks(policy, chosen, baseline, candidate)
-    tasks = list(dict.fromkeys(leaf for one in chosen for leaf in leaves(candidate, one.found.task)))
     return [*found, *budget_checks(policy, tasks, baseline, candidate)]
 
 

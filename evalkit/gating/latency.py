@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -68,7 +69,8 @@ def _ratios(baseline: Array, candidate: Array, q: float, seed: int) -> Array:
     return drawn[np.isfinite(drawn)]
 
 
-def _probabilities(n: int, share: float) -> list[float]:
+@lru_cache(maxsize=4)
+def _probabilities(n: int, share: float) -> tuple[float, ...]:
     """Of 0..n successes."""
     logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
-    return [math.exp(log + k * math.log(share) + (n - k) * math.log1p(-share)) for k, log in enumerate(logs)]
+    return tuple(math.exp(log + k * math.log(share) + (n - k) * math.log1p(-share)) for k, log in enumerate(logs))

@@ -42,6 +42,8 @@ def names_of(policy: Policy, at: int, baseline: RunScores, candidate: RunScores)
         for name in (part.name.partition("=")[0] for part in check.slices):
             if name not in slices:
                 raise absent(policy, at, "slices", name, slices, run)
+        if check.cluster_by is not None and not all(check.cluster_by in scores.slices for scores in own):
+            raise absent(policy, at, "cluster_by", check.cluster_by, slices, run)
     return Named({name: leaves(baseline, name) for name in sides[0]}, tuple(wanted))
 
 
@@ -97,7 +99,8 @@ def absent(
     who = " of ".join([*([] if what == "task" else [check.task]), *([] if run is None else [run.name])])
     listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     hint = nearest(name, names) or (f"; there are {listed}" if names else "")
-    return NotComparable(f"{policy.where('checks', at, what)}: {who} has no {what.removesuffix('s')} {name!r}{hint}")
+    thing = "slice" if what in ("slices", "cluster_by") else what
+    return NotComparable(f"{policy.where('checks', at, what)}: {who} has no {thing} {name!r}{hint}")
 
 
 def _group(run: RunScores, name: str) -> Mapping[str, Any] | None:

@@ -37,25 +37,39 @@ class Selected:
 def selected(policy: Policy, baseline: RunScores, candidate: RunScores) -> list[Selected]:
     """The comparisons of all checks in the policy's order, each check's slices after it.
 
-    A check that names its task wins over one with a pattern. Raises NotComparable for a task, metric, filter or slice that a
-    run does not have (with the nearest names) and for runs that must not be compared, ConfigError for a margin that does not
-    fit its metric.
+    Raises NotComparable for a task, metric, filter or slice that a run does not have (with the nearest names) and for runs
+    that must not be compared, ConfigError for a margin that does not fit its metric and for what is checked twice.
     """
     chosen = [names_of(policy, at, baseline, candidate) for at in range(len(policy.checks))]
     comparisons = _compared(policy, baseline, candidate, chosen)
-    named: dict[tuple[str, str, str, str], bool] = {}
-    picked: list[list[Selected]] = []
+    found: list[Selected] = []
     for at, check in enumerate(policy.checks):
         by = _clusters(policy, check, baseline)
-        picked.append([replace(one, cluster_by=by) for one in _picked(policy, at, chosen[at], comparisons[by])])
-        for one in picked[-1]:
-            named[_key(one.found)] = named.get(_key(one.found), False) or not is_pattern(check.task)
-    return [
-        one
-        for at, check in enumerate(policy.checks)
-        for one in picked[at]
-        if not (is_pattern(check.task) and named[_key(one.found)])
-    ]
+        found += [replace(one, cluster_by=by) for one in _picked(policy, at, chosen[at], comparisons[by])]
+    return _once(policy, found)
+
+
+def _once(policy: Policy, found: list[Selected]) -> list[Selected]:
+    """Each comparison under the check that names it most closely: its task, then its metric; of patterns the last.
+
+    Raises ConfigError for two checks that name it alike: one would be lost without a word.
+    """
+    closest: dict[tuple[str, str, str, str], Selected] = {}
+    for one in found:
+        other = closest.get(_key(one.found))
+        if other is not None and other.at != one.at and _closeness(other) == _closeness(one) > (False, False):
+            raise ConfigError(
+                f"{policy.where('checks', one.at)}: {one.found.key} is checked by {policy.where('checks', other.at)}, too: "
+                "write one check"
+            )
+        if other is None or _closeness(one) >= _closeness(other):
+            closest[_key(one.found)] = one
+    return [one for one in found if closest[_key(one.found)].at == one.at]
+
+
+def _closeness(one: Selected) -> tuple[bool, bool]:
+    metric = one.check.metric
+    return not is_pattern(one.check.task), metric is not None and not is_pattern(metric)
 
 
 def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said: Margin, baseline: float | None) -> float:

@@ -44,14 +44,14 @@ def compared(
     if verdict == "PASS":
         return _passed(shown, alpha, found, allowed, percent)
     if verdict == "FAIL":
-        return f"{found}, beyond {allowed} ({_p(shown.p, p_adjusted, tests)})"
+        return f"{found}, beyond {allowed} ({p_words(shown.p, p_adjusted, tests)})"
     if not beyond(shown, margin):
         if shown.lower is None:
             return f"{found}, but a single unit shows nothing"
         return f"{found}, but it could be {change(shown.lower, percent)}: {allowed} is not excluded"
     if strict and p_adjusted is not None and p_adjusted < alpha:
-        return f"{found} ({_p(shown.p, p_adjusted, tests)}), but not all of the interval is beyond {allowed}"
-    return f"{found}, beyond {allowed}, but chance may explain it ({_p(shown.p, p_adjusted, tests)})"
+        return f"{found} ({p_words(shown.p, p_adjusted, tests)}), but not all of the interval is beyond {allowed}"
+    return f"{found}, beyond {allowed}, but chance may explain it ({p_words(shown.p, p_adjusted, tests)})"
 
 
 def _passed(shown: Evidence, alpha: float, found: str, allowed: str, percent: bool) -> str:
@@ -65,7 +65,8 @@ def _passed(shown: Evidence, alpha: float, found: str, allowed: str, percent: bo
     return sentence
 
 
-def _p(p: float | None, adjusted: float | None, tests: int) -> str:
+def p_words(p: float | None, adjusted: float | None, tests: int) -> str:
+    """``p = .012, .048 by Holm over 4 tests``."""
     if p is None:
         return "no p value"
     corrected = "" if adjusted is None or tests < 2 else f", {_bare(adjusted)} by Holm over {count(tests)} tests"

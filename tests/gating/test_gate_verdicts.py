@@ -192,6 +192,22 @@ def test_groups_are_pooled_and_patterns_name_tasks():
     assert margins == {"mmlu_a exact_match": 0.01, "mmlu_b exact_match": 0.09}, "a task's own check wins over a pattern's"
 
 
+def test_what_is_checked_twice_alike_is_refused_and_the_closer_check_wins():
+    pair = two(500, 0, 0)
+    with pytest.raises(ConfigError, match=r"t exact_match is checked by policy test, too: write one check"):
+        gated(policy(checks=[{"task": "t", "margin": "2pp"}, {"task": "t", "margin": "3pp"}]), pair)
+    closer = [
+        {"task": "t", "metric": "exact_match", "margin": "9pp"},
+        {"task": "t", "margin": "2pp"},
+        {"task": "*", "margin": "1pp"},
+    ]
+    (check,) = [c for c in gated(policy(checks=closer), pair).checks if c.kind == "metric"]
+    assert check.margin == 0.09
+    last = [{"task": "*", "margin": "1pp"}, {"task": "t*", "margin": "3pp"}]
+    (check,) = [c for c in gated(policy(checks=last), pair).checks if c.kind == "metric"]
+    assert check.margin == 0.03
+
+
 def test_floors_are_the_candidates_own():
     def judged(right, floor, n=200):
         pair = tuple(task("t", flipped(n, 0, 0, right)[0]) for _ in range(2))
@@ -256,6 +272,7 @@ def test_failures_can_count_as_wrong():
         ({"task": "gsm8k", "filter": "strict"}, r"gsm8k of base has no filter 'strict'; there are none"),
         ({"task": "gsm8k", "slices": ["subjct"]}, r"gsm8k of base has no slice 'subjct' \(did you mean subject\?\)"),
         ({"task": "gsm8k", "slices": ["subject=x"]}, r"gsm8k has no slice 'subject=x'"),
+        ({"task": "gsm8k", "cluster_by": "passage"}, r"gsm8k of base has no slice 'passage'"),
         ({"task": "zzz*"}, r"base has no task 'zzz\*'; there are gsm8k, only"),
     ],
 )
