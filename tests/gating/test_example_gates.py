@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -12,8 +13,9 @@ import evalkit
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.load import load_scores
 from evalkit.gating.gate import decide_gate
+from evalkit.gating.judges import read_calibration
 from evalkit.gating.plan import plan_gate
-from evalkit.gating.policy import json_schema, load_policy
+from evalkit.gating.policy import Budgets, Check, Policy, json_schema, load_policy
 from evalkit.resources import builtin_dir
 
 POLICIES = sorted(builtin_dir("gates").glob("*.yaml"))
@@ -50,3 +52,19 @@ def test_an_example_passes_a_run_against_itself_and_stops_one_that_fails(path: P
     assert same.verdict == "PASS", same.headline
     assert all(check.gained == check.lost == 0 for check in same.checks if check.kind in ("metric", "slice"))
     assert decide_gate(policy, runs["echo"], runs["failing"]).verdict == "FAIL"
+
+
+def test_the_policy_of_the_manual_is_one(tmp_path: Path):
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "gating.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL)
+    (tmp_path / "p.yaml").write_text(example, encoding="utf-8")
+    assert len(load_policy(tmp_path / "p.yaml").checks) == 4
+    (calibration,) = re.findall(r"```json\n(.*?)```", manual, re.DOTALL)
+    (tmp_path / "c.json").write_text(calibration, encoding="utf-8")
+    assert read_calibration(tmp_path / "c.json").alpha.value == 0.71
+
+
+def test_the_manual_has_every_key():
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "gating.md").read_text("utf-8")
+    for model in (Policy, Check, Budgets):
+        assert not [key for key in model.model_fields if f"`{key}`" not in manual]
