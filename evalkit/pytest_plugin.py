@@ -39,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> None:
     """The gates of a test's markers, the nearest first: a gate that fails is a failure of the test, no error around it."""
     for marker in item.iter_markers("evalkit_gate"):
+        if not marker.args and "policy" not in marker.kwargs:
+            pytest.fail(
+                'the marker evalkit_gate names a policy: @pytest.mark.evalkit_gate("gates/release.yaml")', pytrace=False
+            )
         _judged(item.config, *marker.args, **marker.kwargs)
 
 

@@ -137,4 +137,6 @@ def _limit(check: CheckResult) -> str:
 def _amount(value: float, unit: str) -> str:
     if unit == "$":
         return f"${value:,.4f}" if abs(value) < 1 else f"${value:,.2f}"
-    return f"{value:,.4g} {unit}" if abs(value) < 1000 else f"{value:,.0f} {unit}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f} {unit}"
+    return f"{value:.1f} {unit}" if unit == "tokens" else f"{value:.4g} {unit}"

@@ -9,9 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 from gate_results import BUDGET, FAILED, NASTY, SLICE, UNDECIDED, check, nasty, result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evalkit.errors import NotComparable
-from evalkit.gating import annotations, as_json, junit
+from evalkit.gating import annotations, as_json, junit, markdown, terminal
 
 SHOWN = check("arc acc", require="report", verdict="FAIL", sentence="worse, only reported")
 UNTESTED = check("mmlu acc [subject=law]", kind="slice", verdict=None, sentence="12 pairs, 30 are needed")
@@ -114,3 +116,36 @@ def test_json_gives_names_back_as_they_are(text):
 def test_json_without_a_verdict():
     data = as_json.refused("release", NotComparable("the data differ"))
     assert (data["verdict"], data["exit_code"], data["error"], data["checks"]) == (None, 4, "the data differ", [])
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_nothing_acts_on_the_terminal(text):
+    made = nasty(text)
+    for words in (*terminal.lines(made), *(cell for row in terminal.table(made) for cell in row)):
+        assert words.isprintable()
+
+
+def test_the_terminal_counts_slices_that_nothing_hangs_on():
+    slices = [check(f"mmlu acc [subject={i}]", kind="slice", require="not-fail") for i in range(40)]
+    failed = check("mmlu acc [subject=law]", kind="slice", verdict="FAIL", require="not-fail", sentence="worse")
+    made = result(check(), *slices, failed)
+    assert [row[0] for row in terminal.table(made)] == ["mmlu acc [subject=law]", "gsm8k exact_match"]
+    assert "40 slices that the verdict does not hang on: --json and --markdown have all" in terminal.lines(made)
+
+
+def test_the_terminal_marks_what_the_verdict_does_not_hang_on():
+    loose = check(require="not-fail", verdict="INCONCLUSIVE", sentence="?")
+    verdicts = [row[-1] for row in terminal.table(result(loose, SHOWN, UNTESTED, UNDECIDED))]
+    assert verdicts == ["INCONCLUSIVE", "INCONCLUSIVE (allowed)", "shown (FAIL)", "shown"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(), max_size=80))
+def test_any_text_at_all_is_text_in_every_form(text):
+    made = nasty(text)
+    ElementTree.fromstring(junit.render(made).encode("utf-8"))
+    assert all(line.isprintable() and line.startswith("::") for line in annotations.render(made))
+    assert json.loads(as_json.render(as_json.document(made)))["headline"] == text
+    page = markdown.render(made)
+    page.encode("utf-8")
+    assert len(re.findall(r"^<!--", page, re.M)) == 1

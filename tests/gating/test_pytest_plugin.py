@@ -110,6 +110,13 @@ def test_without_a_candidate_the_test_fails_and_is_never_left_out(run):
     assert asked == []
 
 
+def test_a_marker_without_a_policy_is_told(run):
+    done, asked = run("import pytest\n@pytest.mark.evalkit_gate\ndef test_it(): pass\n", None)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["the marker evalkit_gate names a policy: *"])
+    assert asked == []
+
+
 def test_policies_are_found_from_the_root(run, pytester, monkeypatch):
     pytester.makeini("[pytest]")
     (pytester.path / "gates").mkdir()
