@@ -23,7 +23,7 @@ from evalkit.stats.intervals import Interval
 from evalkit.stats.means import Array, Ints
 from evalkit.stats.paired import Pair, paired_replicates
 from evalkit.stats.resample import replicate_stderr
-from evalkit.stats.sparse import Changes, changed_share
+from evalkit.stats.sparse import Changes, carriers
 from evalkit.stats.stratified import weighted_mean
 
 
@@ -119,7 +119,7 @@ def paired_difference(
     changes = None
     if found.stderr is not None:
         share = found.units * (np.full(n, 1.0 / n) if weights is None else weights / weights.sum())
-        changed = changed_share(_by_unit(differences * share, codes), _by_unit(share, codes), span)
+        changed = carriers(_by_unit((differences - found.value) * share, codes), span)
         changes = Changes(found.value, found.stderr, found.df, found.effective, changed, span)
     bound = math.inf if low is None or high is None else span
     return MeanDifference(found.value, n, found.units, "t" if codes is None else "t-clustered", changes, bound)
@@ -151,7 +151,7 @@ def totals_difference(
     if not math.isfinite(value) or stderr is None or len(defined) < 0.5 * len(drawn):
         return TotalsDifference(value, n, units, defined, None)
     span = _totals_span(pair, ends, low, high)
-    changed = changed_share(_influences(pair, codes, value) * units, np.ones(units), span)
+    changed = carriers(_deviations(pair, codes, value, units), span)
     changes = Changes(value, stderr, units - 1, units, changed, span)
     return TotalsDifference(value, n, units, defined, changes, math.inf if low is None or high is None else span)
 
@@ -168,18 +168,19 @@ def _by_unit(values: Array, codes: Ints | None) -> Array:
     return values if codes is None else np.bincount(codes, weights=values).astype(np.float64)
 
 
-def _influences(pair: Pair, codes: Ints | None, value: float) -> Array:
-    """What each unit (u,) adds to the difference ``value``: how it falls without it; 0 where both rows are the same."""
+def _deviations(pair: Pair, codes: Ints | None, value: float, units: int) -> Array:
+    """By how much each unit (u,) deviates from the difference ``value``: (u - 1) times how that falls without the unit.
+
+    Of a mean that is the unit's difference less the mean (the jackknife's influence). 0 where nothing is left without it.
+    """
 
     def without(rows: Array) -> Array:
         summed = rows if codes is None else np.stack([_by_unit(column, codes) for column in rows.T], axis=1)
         return np.asarray(pair.finish(rows.sum(axis=0) - summed), dtype=np.float64)
 
-    different = (pair.baseline != pair.system).any(axis=1)
-    moved = _by_unit(different.astype(np.float64), codes) > 0
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found = value - (without(pair.system) - without(pair.baseline))
-    return np.where(moved & np.isfinite(found), found, 0.0)
+        found = (units - 1) * (value - (without(pair.system) - without(pair.baseline)))
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _span(values: Array, low: float | None, high: float | None) -> float:

@@ -311,3 +311,13 @@ def test_what_cannot_be_paired_is_refused(
 def test_rows_of_totals_must_match() -> None:
     with pytest.raises(ValueError, match="as many"):
         totals_difference(Pair(np.ones((2, 2)), np.ones((3, 2)), mean_of_totals))
+
+
+@pytest.mark.parametrize("n", [3, 30, 1000])
+def test_the_same_change_everywhere_has_width_too(n: int) -> None:
+    first = np.full(n, 0.5)
+    for kind, found in kinds(first, first - 0.1).items():
+        low, high = found.interval()
+        assert low < -0.1 < high, kind
+        assert 0 < found.p_worse() < 0.5, kind
+    assert kinds(first, first - 0.1)["t"].upper(0.05) < 0 or n < 100
