@@ -118,6 +118,7 @@ def _runs(sources: Sequence[str], output_dir: str) -> list[RunScores]:
     from dataclasses import replace
 
     from evalkit.comparison.load import load_scores
+    from evalkit.comparison.render import place
 
     found, given = [], []
     for source in sources:
@@ -128,7 +129,7 @@ def _runs(sources: Sequence[str], output_dir: str) -> list[RunScores]:
     own = [run.name for run in found]
     if len(set(own)) < len(own):
         found = [
-            run if named or own.count(run.name) == 1 else replace(run, name=_told_apart(run))
+            run if named or own.count(run.name) == 1 else replace(run, name=place(run))
             for run, named in zip(found, given, strict=True)
         ]
     names = [run.name for run in found]  # the same run twice, still: they are numbered
@@ -144,10 +145,6 @@ def _notes(runs: Sequence[RunScores], asked: dict[str, Any]) -> list[str]:
     names = ("tasks", "metrics", "min_overlap")
     matched = [match_runs(runs[0], run, **{name: asked[name] for name in names}) for run in runs[1:]]
     return list(dict.fromkeys(visible(note) for matching in matched for note in matching.notes))
-
-
-def _told_apart(run: RunScores) -> str:
-    return run.path.name if run.path is not None else run.source
 
 
 def _two(
@@ -217,10 +214,10 @@ def _write(
 def _print_two(found: Sequence[Line], base: RunScores, cand: RunScores, level: float, limit: int | None) -> None:
     from evalkit.cli.output import say
     from evalkit.comparison.numbers import visible
-    from evalkit.comparison.render import flips, footnotes, more_flips, table
+    from evalkit.comparison.render import flips, footnotes, more_flips, place, table
 
     for role, run in (("baseline", base), ("candidate", cand)):
-        say(f"{role}: {visible(run.name)} ({visible(run.source)})")
+        say(f"{role}: {visible(run.name)} ({visible(place(run))})")
     say("")
     _print(table(_few_slices(found), level))
     say("")
@@ -237,10 +234,11 @@ def _print_two(found: Sequence[Line], base: RunScores, cand: RunScores, level: f
 def _print_several(rankings: Sequence[Ranking], runs: Sequence[RunScores], level: float) -> None:
     from evalkit.cli.output import say
     from evalkit.comparison.numbers import visible
+    from evalkit.comparison.render import place
     from evalkit.comparison.render_ranks import rank_footnotes, rank_table
 
     for run in runs:
-        say(f"{visible(run.name)}: {visible(run.source)}")
+        say(f"{visible(run.name)} ({visible(place(run))})")
     say("")
     _print(rank_table(rankings, level))
     say("")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from evalkit.comparison.base import Comparison, Flip, LeftOut
+from evalkit.comparison.base import Comparison, Flip, LeftOut, RunScores
 from evalkit.comparison.numbers import format_difference, format_interval, format_p, format_value, visible
 from evalkit.figures import arrow, count, counted, number
 from evalkit.stats.intervals import Interval
@@ -110,6 +110,11 @@ class Table:
     rows: list[tuple[str, ...]]
     right: tuple[int, ...] = ()
     spare: tuple[int, ...] = ()
+
+
+def place(run: RunScores) -> str:
+    """Where a run's scores are from: the name of its directory, or what the user named."""
+    return run.source if run.path is None else run.path.name
 
 
 def percent(level: float) -> str:

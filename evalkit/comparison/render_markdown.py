@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.numbers import code_markdown, escape_markdown
 from evalkit.comparison.ranks import Ranking
-from evalkit.comparison.render import LEVEL, Line, Table, flips, footnotes, more_flips, table
+from evalkit.comparison.render import LEVEL, Line, Table, flips, footnotes, more_flips, place, table
 from evalkit.comparison.render_ranks import rank_footnotes, rank_table
 from evalkit.figures import counted
 
@@ -17,7 +17,7 @@ def comparison_markdown(
 ) -> str:
     """The table of two runs, what stands below it, and at most ``limit`` flipped samples a metric, folded away."""
     title = f"### {code_markdown(system.name)} against {code_markdown(baseline.name)}"
-    sources = f"baseline {code_markdown(baseline.source)}, candidate {code_markdown(system.source)}"
+    sources = f"baseline {code_markdown(place(baseline))}, candidate {code_markdown(place(system))}"
     parts = [title, sources, markdown_table(table(found, level)), bullets(footnotes(found, level))]
     changed = flips(found, limit)
     if changed.rows:
@@ -31,7 +31,7 @@ def comparison_markdown(
 def ranking_markdown(rankings: Sequence[Ranking], runs: Sequence[RunScores], *, level: float = LEVEL) -> str:
     """The ranks of several runs, the first of which is the baseline."""
     title = f"### {len(runs)} systems, compared with {code_markdown(runs[0].name)}"
-    sources = bullets([f"{code_markdown(run.name)}: {code_markdown(run.source)}" for run in runs], escaped=True)
+    sources = bullets([f"{code_markdown(run.name)}: {code_markdown(place(run))}" for run in runs], escaped=True)
     told = bullets(rank_footnotes(rankings, runs[0].name, level))
     return "\n\n".join([title, sources, markdown_table(rank_table(rankings, level), code=(7,)), told]) + "\n"
 

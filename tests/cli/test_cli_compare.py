@@ -49,7 +49,7 @@ def test_two_runs_are_a_table_with_flips_and_the_claim(folder, evalkit):
     assert "11 flips more" in done.err
     assert "what the intervals claim" in done.err
     assert "Tango" in done.err
-    assert "baseline: good (good)" in done.err
+    assert "baseline: good (2" in done.err
 
 
 def test_a_run_against_its_repeat_shows_no_difference_but_an_interval(folder, evalkit):
