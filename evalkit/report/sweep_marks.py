@@ -7,7 +7,7 @@ Regressed: every checkpoint but the first is compared, on the same samples, with
 is to choose the luckiest as well: among equal checkpoints it beats the next one far too often. p (one-sided, "not worse") is
 therefore multiplied by the number of checkpoints that it was chosen from, which holds whatever they depend on (Bonferroni),
 and then corrected by Holm over the checkpoints. The mark is the first one that is significantly worse, and by more than the
-margin. Ten equal checkpoints with 15 % of flips between any two are marked in 3 % of all sweeps; without the factor in 13 %.
+margin. Ten equal checkpoints with 15 % of flips between any two are marked in 3 % of all sweeps; without the factor in 12 %.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ _LONGEST_HEADER = 100_000_000
 class Checkpoint:
     """One checkpoint: ``model`` is what ``--model`` would be, ``name`` what tells it from the others of its series.
 
+    Of an adapter (LoRA, ...) that is its base model, and ``args`` holds the ``-M peft=`` that goes with it.
     ``flops`` and ``tokens`` are of training up to here, as the trainer counted. ``stamp`` changes when a file of it does.
     """
 
@@ -51,6 +52,7 @@ class Checkpoint:
     flops: float | None = None
     parameters: int | None = None
     stamp: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -115,15 +117,17 @@ def _read(provider: str, path: Path, root: Path) -> Checkpoint:
         0.0 if step == 0 and key in state else _positive(state.get(key)) for key in ("total_flos", "num_input_tokens_seen")
     )
     model = str(path) if path.is_absolute() or str(path).startswith(".") or path.is_file() else f"./{path}"
+    base = _base_of_adapter(path) if provider == "hf" else None
     return Checkpoint(
         name=name,
-        model=f"{provider}/{model}",
+        model=f"{provider}/{base or model}",
         path=path,
         step=step,
         tokens=tokens_of(name) if seen is None else seen,
         flops=flops,
-        parameters=count_parameters(path),
+        parameters=None if base else count_parameters(path),
         stamp=_stamp(path),
+        args={"peft": model} if base else {},
     )
 
 
@@ -164,11 +168,23 @@ def _positive(value: Json) -> float | None:
 
 def _trainer_state(path: Path) -> Mapping[str, Json]:
     """What transformers' Trainer wrote beside the weights; empty where it did not, or not legibly."""
+    return _json(path / "trainer_state.json")
+
+
+def _base_of_adapter(path: Path) -> str | None:
+    """The model that an adapter was trained on; ``None`` for a whole model."""
+    if (path / "config.json").is_file():
+        return None
+    base = _json(path / "adapter_config.json").get("base_model_name_or_path")
+    return base if isinstance(base, str) and base else None
+
+
+def _json(file: Path) -> Mapping[str, Json]:
     try:
-        state = json.loads((path / "trainer_state.json").read_text("utf-8"))
+        found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return state if isinstance(state, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _stamp(path: Path) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +42,7 @@ class Member:
 
     ``status`` is that of the run, ``waiting`` before there is one, ``failed`` where the checkpoint could not be loaded
     (``error`` says why). ``parameters`` are the loaded model's where there is a run, else those of the file headers.
+    ``args`` are the ``-M`` options that are its own.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Member:
     flops: float | None = None
     parameters: int | None = None
     stamp: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
     run: str | None = None
     status: str = "waiting"
     error: str | None = None
@@ -72,7 +74,7 @@ class Member:
 
 def listed(checkpoint: Checkpoint) -> Member:
     """A checkpoint that nothing was done with yet."""
-    known = ("name", "model", "step", "tokens", "flops", "parameters", "stamp")
+    known = ("name", "model", "step", "tokens", "flops", "parameters", "stamp", "args")
     return Member(**{name: getattr(checkpoint, name) for name in known})
 
 
@@ -190,7 +192,7 @@ def _merged(series: Series, checkpoints: Sequence[Checkpoint]) -> Series:
         if old is None or old.stamp != found.stamp:
             merged.append(found)  # its run stays on the disk; where the model is the same after all, it is found there
         else:
-            merged.append(replace(old, model=found.model, parameters=old.parameters or found.parameters))
+            merged.append(replace(old, model=found.model, args=found.args, parameters=old.parameters or found.parameters))
     for gone in before.values():
         if gone.finished:
             merged.append(gone)

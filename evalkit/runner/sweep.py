@@ -61,10 +61,9 @@ def run_series(
     todo = [member for member, intent in intents(series, series.members, options) if intent != "done"]
     series.update(status="running")
     for member in todo:
-        name = None if options.name is None else f"{options.name}_{member.name}"
         error = None
         try:
-            run = evaluate(member, replace(options, model=member.model, name=name))
+            run = evaluate(member, _of(member, options))
         except ModelError as raised:
             error = str(raised)  # and not the exception itself: its frames would keep the half-loaded model
         release()
@@ -82,6 +81,14 @@ def run_series(
     whole = all(member.finished for member in series.members)
     series.update(status="complete" if whole else "incomplete")
     changed()
+
+
+def _of(member: Member, options: RunOptions) -> RunOptions:
+    """The options of one checkpoint's run."""
+    if twice := sorted(member.args.keys() & options.model_args.keys()):
+        raise ConfigError(f"{member.name} is an adapter, which is loaded by a -M {twice[0]}= of its own: leave yours out")
+    name = member.name if member.args and options.name is None else options.name and f"{options.name}_{member.name}"
+    return replace(options, model=member.model, model_args={**options.model_args, **member.args}, name=name)
 
 
 def finished_run(prepared: Prepared) -> Run | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import struct
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,46 @@ def test_two_processes_do_not_write_one_series(work):
         evalkit.sweep(task, "known/c/step-*")
     held.close()
     assert evaluated(work, task) == ["step-10"]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft asks transformers for what it has deprecated
+def test_a_series_of_adapters_is_evaluated_on_their_base_model(work):
+    peft = pytest.importorskip("peft")
+    import tiny_llama
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_llama.checkpoint(work / "base")
+    for step in (5, 10):
+        torch.manual_seed(step)
+        lora = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+        peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora).save_pretrained(
+            work / "c" / f"checkpoint-{step}"
+        )
+    done = evalkit.sweep(task := made.task(work, items=20), "c/checkpoint-*")
+    assert done.status == "complete"
+    found = [done.series.run_of(member).manifest for member in done.series.members]
+    assert [run["config"]["model_args"] for run in found] == [{"peft": f"./c/checkpoint-{step}"} for step in (5, 10)]
+    assert len({run["fingerprints"]["model"] for run in found}) == 2
+    assert [run["name"] for run in found] == ["checkpoint-5", "checkpoint-10"]
+    with pytest.raises(ConfigError, match="checkpoint-5 is an adapter"):
+        evalkit.sweep(task, "c/checkpoint-*", model_args={"peft": "other"})
+
+
+def test_an_interrupted_sweep_stops_there_and_the_same_again_goes_on(work):
+    task = series(work, {10: 0.3, 20: 0.4, 30: 0.5})
+
+    class Stopping(Silent):
+        def started(self, run, samples, requests, resumed):
+            signal.raise_signal(signal.SIGINT)
+
+    done = evalkit.sweep(
+        task, "known/c/step-*", watching=lambda member: nullcontext(Stopping() if member.step == 20 else Silent())
+    )
+    assert done.status == "interrupted"
+    assert [m.status for m in done.series.members] == ["complete", "interrupted", "waiting"]
+    assert evaluated(work, task) == ["step-20", "step-30"]
+    assert len(runs(work)) == 3, "the run that was begun was gone on with"
 
 
 def test_of_local_models_one_at_a_time_is_in_memory(work):
