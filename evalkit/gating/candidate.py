@@ -13,7 +13,7 @@ from evalkit.figures import counted
 from evalkit.gating.names import absent, leaves, matching_tasks, task_names
 from evalkit.gating.policy import Policy
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import Prepared
+from evalkit.runner.prepare import Prepared, scorer_spec
 from evalkit.secrets import BLANK
 from evalkit.tasks.load import TaskLibrary
 
@@ -41,6 +41,7 @@ def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_ta
         raise ConfigError(f"no setting {unknown[0]!r}{nearest(unknown[0], [f.name for f in fields(RunOptions)])}")
     asked = {name: config[name] for name in ASKED if config.get(name) is not None}
     asked["form"] = _form(baseline, config)
+    asked["scorers"] = _scorers(baseline, config)
     needed = None if all_tasks else needed_tasks(policy, baseline)
     asked["tasks"], kept = _narrowed(asked["tasks"], asked.get("task_dirs", ()), needed)
     for name in ("data", "samples"):
@@ -102,6 +103,19 @@ def _form(baseline: RunScores, config: Mapping[str, Any]) -> str:
     if any(entry.get("output_type") == "multiple_choice" for entry in baseline.manifest["tasks"].values()):
         found.add("loglikelihood")
     return found.pop() if len(found) == 1 else "auto"
+
+
+def _scorers(baseline: RunScores, config: Mapping[str, Any]) -> list[Any]:
+    """The run's further scorers, and those that it was rescored with."""
+    given = list(config.get("scorers") or ())
+    known = [scorer_spec(item) for item in given]
+    for entry in baseline.manifest["tasks"].values():
+        for added in entry.get("extra_scorers") or ():
+            item = {"name": added["name"], **added["params"]}
+            if (spec := scorer_spec(item)) not in known:
+                known.append(spec)
+                given.append(item)
+    return given
 
 
 def _narrowed(names: Sequence[str], dirs: Sequence[str], needed: set[str] | None) -> tuple[list[str], set[str]]:

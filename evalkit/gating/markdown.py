@@ -86,7 +86,7 @@ class _Page:
         slices = [check for check in result.checks if check.kind == "slice" and not _pressing(check)]
         budgets = [check for check in result.checks if check.kind in ("budget", "errors")]
         parts = [
-            f"### {_MARKS[result.verdict]} {self._words(result.headline, 600)}",
+            f"### {_MARKS[result.verdict]} {escape_markdown(_cut(result.headline, 600))}",
             f"{marker(result.gate)}\nGate {self._name(result.gate)}: candidate {self._side(result.candidate)} against "
             f"baseline {self._side(result.baseline)}.",
             "\n".join(f"> {self._words(note)}" for note in result.notes[:20]),
@@ -202,8 +202,8 @@ class _Page:
     def _name(self, text: str) -> str:
         return code_markdown(_cut(text, self._room.text))
 
-    def _words(self, text: str, most: int = 0) -> str:
-        return escape_markdown(_cut(text, max(most, self._room.text) if self._room.flips else self._room.text))
+    def _words(self, text: str) -> str:
+        return escape_markdown(_cut(text, self._room.text))
 
 
 def _sides(result: GateResult) -> Iterable[tuple[str, Side]]:

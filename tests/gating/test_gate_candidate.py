@@ -74,6 +74,14 @@ def test_multiple_choice_is_asked_in_the_form_that_auto_came_to():
     assert candidate_options(policy("knowledge"), baseline(form="letter"), "mock/echo").form == "letter"
 
 
+def test_scorers_that_came_by_rescoring_are_measured_too():
+    before = baseline(scorers=["exact_match:ignore_case=true"])
+    extra = [{"name": "exact_match", "params": {"ignore_case": True}}, {"name": "bleu", "params": {"tokenize": "char"}}]
+    before.manifest["tasks"]["arithmetic"]["extra_scorers"] = extra
+    found = candidate_options(policy("arithmetic"), before, "mock/echo").scorers
+    assert found == ["exact_match:ignore_case=true", {"name": "bleu", "tokenize": "char"}]
+
+
 def test_code_is_never_allowed_by_a_baseline():
     before = baseline(allow_code=True, trust_remote_code=True)
     found = candidate_options(policy("knowledge"), before, "mock/echo")
