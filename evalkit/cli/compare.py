@@ -114,27 +114,15 @@ def _limit(flips: str) -> int | None:
 
 
 def _runs(sources: Sequence[str], output_dir: str) -> list[RunScores]:
-    """The runs under names that differ: given ones, their own, or else what the user called them."""
-    from dataclasses import replace
+    """The runs under names that differ: given ones (``NAME=SOURCE``), or their own."""
+    from evalkit.comparison.load import apart, load_scores
 
-    from evalkit.comparison.load import load_scores
-    from evalkit.comparison.render import place
-
-    found, given = [], []
+    found = []
     for source in sources:
         name, equals, rest = source.partition("=")
         named = bool(equals and name and not Path(source).exists())
         found.append(load_scores(rest if named else source, output_dir=output_dir, name=name if named else None))
-        given.append(named)
-    own = [run.name for run in found]
-    if len(set(own)) < len(own):
-        found = [
-            run if named or own.count(run.name) == 1 else replace(run, name=place(run))
-            for run, named in zip(found, given, strict=True)
-        ]
-    names = [run.name for run in found]  # the same run twice, still: they are numbered
-    seen = [names[:at].count(name) for at, name in enumerate(names)]
-    return [replace(run, name=f"{run.name} ({at + 1})") if at else run for run, at in zip(found, seen, strict=True)]
+    return apart(found)
 
 
 def _notes(runs: Sequence[RunScores], asked: dict[str, Any]) -> list[str]:
