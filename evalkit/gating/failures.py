@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from evalkit.comparison.base import ERROR, MISSING, OK, UNSCORED, Measured, RunScores
+from evalkit.comparison.match import joined
 from evalkit.figures import count, counted
 from evalkit.gating.base import CheckResult, Verdict
 from evalkit.gating.names import measured_of
@@ -107,9 +106,6 @@ def _pairs(
 
 
 def _lost(key: tuple[str, str], baseline: Measured, candidate: Measured) -> Lost:
-    place = {unit: i for i, unit in enumerate(candidate.units)}
-    at = [
-        place[unit] for unit, status in zip(baseline.units, baseline.status, strict=True) if status == OK and unit in place
-    ]
-    statuses = candidate.status[np.array(at, dtype=np.int64)]
-    return Lost(*key, len(at), {code: int((statuses == code).sum()) for code in _WHAT})
+    at_a, at_b = joined(baseline.units, candidate.units)
+    statuses = candidate.status[at_b[baseline.status[at_a] == OK]]
+    return Lost(*key, len(statuses), {code: int((statuses == code).sum()) for code in _WHAT})

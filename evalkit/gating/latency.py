@@ -13,8 +13,8 @@ from evalkit.stats.means import Array
 
 #: Samples below which a bootstrap of the percentile says nothing: it can only draw what was seen.
 LEAST = {0.5: 20, 0.95: 100}
-_DRAWS = 10_000_000  # samples x replicates in all: about a second
 _REPLICATES = 2000
+_DRAWN = 5000  # samples a replicate at most
 _CHUNK = 1 << 18
 
 
@@ -56,21 +56,26 @@ def ratio_evidence(baseline: Array, candidate: Array, q: float, alpha: float, se
 
 
 def _ratios(baseline: Array, candidate: Array, q: float, seed: int) -> Array:
+    """Replicates of the ratio. Of very many samples a part is drawn each time, and the spread scaled to all of them."""
     n = len(baseline)
-    replicates = int(min(_REPLICATES, max(200, _DRAWS // n)))
+    m = min(n, _DRAWN)
     rng = np.random.default_rng(seed)
-    size = max(1, _CHUNK // n)
+    size = max(1, _CHUNK // m)
     parts = []
-    for start in range(0, replicates, size):
-        rows = rng.integers(0, n, size=(min(size, replicates - start), n))
+    for start in range(0, _REPLICATES, size):
+        rows = rng.integers(0, n, size=(min(size, _REPLICATES - start), m))
         with np.errstate(divide="ignore", invalid="ignore"):
             parts.append(np.quantile(candidate[rows], q, axis=1) / np.quantile(baseline[rows], q, axis=1))
     drawn = np.concatenate(parts)
-    return drawn[np.isfinite(drawn)]
+    drawn = drawn[np.isfinite(drawn)]
+    ratio = float(np.quantile(candidate, q) / np.quantile(baseline, q))
+    return np.asarray(ratio + (drawn - ratio) * math.sqrt(m / n), dtype=np.float64)
 
 
 @lru_cache(maxsize=4)
-def _probabilities(n: int, share: float) -> tuple[float, ...]:
+def _probabilities(n: int, share: float) -> Array:
     """Of 0..n successes."""
-    logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
-    return tuple(math.exp(log + k * math.log(share) + (n - k) * math.log1p(-share)) for k, log in enumerate(logs))
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    k = np.arange(n + 1)
+    logs = factorials[n] - factorials - factorials[::-1] + k * math.log(share) + (n - k) * math.log1p(-share)
+    return np.asarray(np.exp(logs), dtype=np.float64)

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.comparison.base import ERROR, MISSING, RunScores, TaskScores
+from evalkit.comparison.match import joined
 from evalkit.stats.means import Array
 
-Ids = tuple[tuple[str, str], ...]
+#: Task and sample in one text: a NUL is in no name.
+Ids = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Columns (n,) over samples of several tasks; ``ids`` are task and sample. NaN where nothing is known."""
+    """Columns (n,) over samples of several tasks; ``ids`` name task and sample. NaN where nothing is known."""
 
     ids: Ids
     latency_s: Array
@@ -31,7 +33,7 @@ def spent(run: RunScores, tasks: Collection[str]) -> Spent:
             seen.setdefault(task, scores)
     parts = list(seen.values())
     return Spent(
-        tuple((task, sample) for task, scores in seen.items() for sample in scores.ids),
+        tuple(f"{task}\0{sample}" for task, scores in seen.items() for sample in scores.ids),
         _joined([part.latency_s for part in parts]),
         _joined([part.output_tokens for part in parts]),
         _joined([part.cost_usd for part in parts]),
@@ -40,10 +42,8 @@ def spent(run: RunScores, tasks: Collection[str]) -> Spent:
 
 def paired(ids_a: Ids, a: Array, ids_b: Ids, b: Array) -> tuple[Array, Array]:
     """The values of both runs for the samples that have one in both."""
-    place = {key: i for i, key in enumerate(ids_b)}
-    rows = [(i, place[key]) for i, key in enumerate(ids_a) if key in place]
-    left = a[np.array([i for i, _ in rows], dtype=np.int64)]
-    right = b[np.array([i for _, i in rows], dtype=np.int64)]
+    at_a, at_b = joined(ids_a, ids_b)
+    left, right = a[at_a], b[at_b]
     both = np.isfinite(left) & np.isfinite(right)
     return left[both], right[both]
 

@@ -7,6 +7,7 @@ import pytest
 from gate_runs import run, task
 
 from evalkit.comparison.base import ERROR, MISSING
+from evalkit.gating import latency
 from evalkit.gating.gate import decide_gate
 from evalkit.gating.latency import below_p, exceeds_p, shown_at
 from evalkit.gating.policy import Policy
@@ -51,6 +52,18 @@ def test_a_percentile_against_seconds_is_an_exact_test():
     assert verdict(58, 0).verdict == "INCONCLUSIVE" and "59 at least (has 58)" in verdict(58, 0).needs
     assert verdict(80, 20).verdict == "FAIL"
     assert verdict(93, 7).verdict == "INCONCLUSIVE"
+
+
+def test_of_many_samples_a_part_is_drawn_and_says_the_same(monkeypatch):
+    rng = np.random.default_rng(4)
+    a = rng.lognormal(0, 1, 12_000)
+    b = a * rng.lognormal(0.02, 0.2, 12_000)
+    part, interval = latency.ratio_evidence(a, b, 0.5, 0.05)
+    monkeypatch.setattr(latency, "_DRAWN", 12_000)
+    monkeypatch.setattr(latency, "_REPLICATES", 300)
+    whole, expected = latency.ratio_evidence(a, b, 0.5, 0.05)
+    assert part.value == whole.value
+    assert interval[1] - interval[0] == pytest.approx(expected[1] - expected[0], rel=0.25)
 
 
 def test_exact_binomial_tails_are_scipys():
