@@ -13,6 +13,17 @@ from evalkit.types import Json, Message, Prompt, Request, RequestKind, Response
 Sink = Callable[[Response], None]
 
 
+@runtime_checkable
+class BusySink(Protocol):
+    """A sink that has work of its own for an adapter's idle moments; adapters that have none need not know of it."""
+
+    def __call__(self, response: Response, /) -> None: ...
+
+    def meanwhile(self) -> bool:
+        """Do a piece of it, a millisecond or so, on the thread that called `Model.run`; whether there is more to do now."""
+        ...
+
+
 class Source(Protocol):
     """Where an adapter pulls its requests from, as it has room."""
 

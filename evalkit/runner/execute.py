@@ -106,7 +106,7 @@ class Pending:
             if self._journal.known(key):
                 if self._journal.written(key, since=self._begin):
                     continue  # equal to one that this pass asked already
-                if self._settled(key):
+                if settled(self._journal, key, retry_errors=self._retry):
                     self._counts.resumed += 1
                     continue
             known = self._answers.get(key) if self._answers is not None else None
@@ -151,11 +151,23 @@ class Pending:
     def _commit(self, tokens: float, cost_usd: float) -> None:
         self._committed = Foreseen(self._committed.tokens + tokens, self._committed.cost_usd + cost_usd)
 
-    def _settled(self, key: str) -> bool:
-        if key in self._journal:
-            return True
-        failed = self._journal.failed(key)
-        return failed is not None and failed.error is not None and not failed.error.retryable and not self._retry
+
+def settled(journal: Journal, key: str, *, retry_errors: bool) -> bool:
+    """Whether what the journal has of ``key`` leaves nothing to ask: an answer, or a failure that is final."""
+    if key in journal:
+        return True
+    failed = journal.failed(key)
+    return failed is not None and failed.error is not None and not failed.error.retryable and not retry_errors
+
+
+def final_from_now(journal: Journal, *, retry_errors: bool) -> Callable[[str], bool]:
+    """Tells of a key, while one pass over the requests lasts that begins now, whether no other response will come for it."""
+    begin = journal.position()
+
+    def final(key: str) -> bool:
+        return journal.written(key, begin) or settled(journal, key, retry_errors=retry_errors)
+
+    return final
 
 
 def execute(
@@ -168,11 +180,12 @@ def execute(
     retry_errors: bool = False,
     account: Account | None = None,
     answers: Answers | None = None,
+    meanwhile: Callable[[], bool] | None = None,
 ) -> Execution:
     """Run ``model`` over the requests that have no answer. Each response is journalled before anyone sees it.
 
     ``account`` counts what is spent and says when to end: what is in flight then is still waited for. ``answers`` are those
-    of other runs.
+    of other runs. ``meanwhile`` is work for idle moments, as `models.base.BusySink` has it.
 
     Raises:
         StoreError: the journal cannot be written (a full disk); what was answered before stays.
@@ -189,7 +202,7 @@ def execute(
         stop=stop,
         foresight=isinstance(model, KeepingModel),
     )
-    sink = source.sink = _Sink(source, journal, counts, account, answers, observer, stop)
+    sink = source.sink = _Sink(source, journal, counts, account, answers, observer, stop, meanwhile)
     sink.drains = isinstance(model, ConnectingModel)
     begun = time.monotonic()
     try:
@@ -224,9 +237,11 @@ class _Sink:
         answers: Answers | None,
         observer: Observer | None,
         stop: threading.Event,
+        meanwhile: Callable[[], bool] | None,
     ) -> None:
         self._source, self._journal, self._counts, self._account = source, journal, counts, account
         self._answers, self._observer, self._stop = answers, observer, stop
+        self.meanwhile = meanwhile or (lambda: False)
         self._failed_in_a_row = 0
         self.spent = False
         #: A hosted model has taken no more than is on its way: what is paid for is waited for, however long that takes. A

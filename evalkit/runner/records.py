@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from evalkit.runner.store import RunStore
 from evalkit.tasks.base import Filter, texts
@@ -11,6 +13,24 @@ from evalkit.types import Record, Request, Response, Sample, Score
 
 #: Records in memory at once while scoring.
 CHUNK = 1024
+
+
+T = TypeVar("T")
+
+#: Work in pieces. What it gives between two of them tells whether the next one can be done yet; who goes on regardless
+#: takes what is there for all that will come.
+Pieces = Generator[Callable[[], bool], None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How records are scored while answers still come: ``size`` records a piece, once all their answers are ``final``.
+
+    ``final`` tells of a request key whether nothing else will come back for it.
+    """
+
+    size: int
+    final: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,7 @@ class TaskRecords:
 
     def __init__(self, store: RunStore, task: str, filter_: Filter) -> None:
         self._samples = store.samples(task)
+        self._planned = int(store.manifest["tasks"][task]["samples"])
         self._journal = store.journal
         self._filter = filter_
 
@@ -49,17 +70,47 @@ class TaskRecords:
         """All records in order, some at a time."""
         for start in range(0, len(self), size):
             yield self.at(range(start, min(start + size, len(self))))
-        self._samples.rest()
+        self.rest()
 
     def __iter__(self) -> Iterator[Record]:
         for chunk in self.chunks():
             yield from chunk
 
+    def chunk(self, start: int, pace: Pace | None = None) -> Pieces[list[Record]]:
+        """The chunk from position ``start`` on, empty behind the last record; at a ``pace`` each piece as it is answered."""
+        if pace is None:
+            return self.at(range(start, min(start + CHUNK, len(self))))
+        found: list[Answered] = []
+        for first in range(start, min(start + CHUNK, self._planned), pace.size):
+            last = min(first + pace.size, start + CHUNK, self._planned)
+            yield partial(self._stored, last)
+            asked = [self._samples[position] for position in range(first, min(last, len(self)))]
+            yield partial(_all_final, [q.key for _, requests in asked for q in requests], pace.final)
+            found += map(self._answered, asked)
+        return filtered(self._filter, found)
+
+    def _stored(self, count: int) -> bool:
+        return len(self._samples) >= count
+
+    def rest(self) -> None:
+        """All were read: let go of open files."""
+        self._samples.rest()
+
     def at(self, positions: Sequence[int]) -> list[Record]:
         """The records at these positions."""
-        get = self._journal.get
         found = [self._samples[position] for position in positions]
-        return filtered(self._filter, [(*item, tuple([get(q.key) for q in item[1]])) for item in found])
+        return filtered(self._filter, list(map(self._answered, found)))
+
+    def _answered(self, item: tuple[Sample, tuple[Request, ...]]) -> Answered:
+        get = self._journal.get
+        return (*item, tuple([get(q.key) for q in item[1]]))
+
+
+def _all_final(keys: list[str], final: Callable[[str], bool]) -> bool:
+    """Whether all answers are there; takes from ``keys`` those that are, so that none is looked up twice."""
+    while keys and final(keys[-1]):
+        keys.pop()
+    return not keys
 
 
 #: A sample, its requests, and a response (or none yet) for each.

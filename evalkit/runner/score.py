@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
 from evalkit.jsonlines import encoder
 from evalkit.runner.files import gzipped
 from evalkit.runner.journal import Journal
-from evalkit.runner.records import TaskRecords, Watch, viewed
+from evalkit.runner.records import CHUNK, Pace, Pieces, T, TaskRecords, Watch, viewed
 from evalkit.runner.store import RunStore, file_name
 from evalkit.scorers.base import Array, Scorer
 from evalkit.tasks.base import Filter
@@ -132,13 +132,22 @@ def score_task(
 
     ``watch`` is shown each record with its scores as a reader of the run would see them; for tasks that are `alone`.
     """
+    return finished(in_pieces(store, task, fingerprints, watch))
+
+
+def in_pieces(
+    store: RunStore, task: Scored, fingerprints: Mapping[str, str], watch: Watch | None = None, pace: Pace | None = None
+) -> Pieces[tuple[list[Rows], Facts]]:
+    """What `score_task` does, in pieces. A ``pace`` is for scorers that judge each record by itself (`runner.scoring`)."""
     rows = []
     facts = Facts()
     for filter_ in task.filters:
         facts = Facts()  # the same whatever the filter
         records = TaskRecords(store, task.name, filter_)
         sample_scorers = [s for s in task.scorers if s.unit == "sample"]
-        rows += _score_samples(store, task.name, records, filter_.name, sample_scorers, fingerprints, facts, watch)
+        rows += yield from _score_samples(
+            store, task.name, records, filter_.name, sample_scorers, fingerprints, facts, watch, pace
+        )
         for scorer in task.scorers:
             if scorer.unit == "group":
                 rows.append(_score_groups(store, task.name, records, filter_.name, scorer, fingerprints))
@@ -150,6 +159,16 @@ def score_task(
     order = {id(scorer): i for i, scorer in enumerate(task.scorers)}
     names = {f.name: i for i, f in enumerate(task.filters)}
     return sorted(rows, key=lambda r: (names[r.filter], order[id(r.scorer)])), facts
+
+
+def finished(work: Pieces[T]) -> T:
+    """Do all that is left of ``work``, with what is there."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 def score_path(folder: Path, task: str, filter_: str, scorer: Scorer) -> Path:
@@ -283,28 +302,52 @@ def _score_samples(
     fingerprints: Mapping[str, str],
     facts: Facts,
     watch: Watch | None,
-) -> list[Rows]:
+    pace: Pace | None,
+) -> Pieces[list[Rows]]:
+    size = CHUNK if pace is None else pace.size
     states = [scorer.prepare(records) for scorer in scorers]
     with ExitStack() as stack:
         collectors = [_Collector(task, filter_, s, _score_file(stack, store, task, filter_, s)) for s in scorers]
-        for chunk in records.chunks():
-            facts.add(chunk)
-            good = [record for record in chunk if record.complete]
-            seen: list[dict[str, Score]] = [{} for _ in chunk]
-            for collector, state in zip(collectors, states, strict=True):
-                scorer = collector.rows.scorer
-                judged = [_judged(scorer, record, store.journal, fingerprints) for record in good]
-                scores = iter(scorer.score(judged, state))
-                for record, found in zip(chunk, seen, strict=True):
-                    unit = record.sample.id
-                    if record.complete:
-                        found[scorer.name] = collector.add(unit, record.sample, next(scores))
-                    else:
-                        found[scorer.name] = collector.fail(unit, record)
-            if watch is not None:
-                for record, found in zip(chunk, seen, strict=True):
-                    watch(viewed(task, filter_, record, found))
+        start = 0
+        while chunk := (yield from records.chunk(start, pace)):
+            start += len(chunk)
+            for first in range(0, len(chunk), size):
+                yield _at_once
+                piece = chunk[first : first + size]
+                facts.add(piece)
+                found = _score_piece(store, piece, collectors, states, fingerprints)
+                if watch is not None:
+                    for record, scores in zip(piece, found, strict=True):
+                        watch(viewed(task, filter_, record, scores))
+        records.rest()
         return [collector.finish() for collector in collectors]
+
+
+def _at_once() -> bool:
+    return True
+
+
+def _score_piece(
+    store: RunStore,
+    records: Sequence[Record],
+    collectors: Sequence[_Collector],
+    states: Sequence[Any],
+    fingerprints: Mapping[str, str],
+) -> list[dict[str, Score]]:
+    """The scores of some records, by the scorers' names."""
+    good = [record for record in records if record.complete]
+    seen: list[dict[str, Score]] = [{} for _ in records]
+    for collector, state in zip(collectors, states, strict=True):
+        scorer = collector.rows.scorer
+        judged = [_judged(scorer, record, store.journal, fingerprints) for record in good]
+        scores = iter(scorer.score(judged, state))
+        for record, found in zip(records, seen, strict=True):
+            unit = record.sample.id
+            if record.complete:
+                found[scorer.name] = collector.add(unit, record.sample, next(scores))
+            else:
+                found[scorer.name] = collector.fail(unit, record)
+    return seen
 
 
 def _score_groups(

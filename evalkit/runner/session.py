@@ -6,8 +6,8 @@ import gc
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,19 +21,18 @@ from evalkit.models.callable import CallableModel
 from evalkit.runner.answers import Answers
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
-from evalkit.runner.execute import Execution, Observer, execute, stop_on_signals
+from evalkit.runner.execute import Execution, Observer, execute, final_from_now, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
-from evalkit.runner.records import Watch
 from evalkit.runner.run import Run, write_summaries
-from evalkit.runner.score import Facts, Scored, alone, score_task, scorer_requests
+from evalkit.runner.score import Facts, Scored, scorer_requests
+from evalkit.runner.scoring import Scoring, Watching
 from evalkit.runner.store import RunStore, file_name, find_run, newest_unfinished, read_manifest, require_same_config
 from evalkit.runner.stored import task_entry
 from evalkit.runner.summarise import summarise, summarise_group
-from evalkit.runner.values import MetricNames, names_to_come
 from evalkit.secrets import redact_text, scrub_facts, scrub_message
 from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
@@ -63,10 +62,6 @@ class Progress(Protocol):
     def warning(self, text: str) -> None: ...
 
     def scored(self, task: str, summaries: Sequence[Summary]) -> None: ...
-
-
-#: Who wants to see a run's records while they are scored; what it makes of them counts once the block has ended.
-Watching = Callable[[Run, MetricNames], AbstractContextManager[Watch]]
 
 
 class Silent:
@@ -106,21 +101,28 @@ def run_prepared(
     for role, model in models.items():
         if isinstance(model, KeepingModel):
             model.keep(opened.path / "kept" / file_name(role))
-    with closing(opened), stop_on_signals(stop), _settled():
+    with closing(opened), stop_on_signals(stop), _settled(), _scoring(prepared, opened, watching) as scoring:
         account.restore(opened.manifest.get("spent"), opened.journal)
         _tell_of_unknown_prices(account, models, progress)
         with _cache(prepared.options, progress) as cache:
-            counts = _ask_everything(prepared, opened, run, progress, stop, account, cache)
+            counts = _ask_everything(prepared, opened, run, progress, stop, account, cache, scoring)
         _keep_account(opened, account, models)
         if counts.from_cache:
             progress.phase(f"{counts.from_cache} answers from the cache")
         status = _status(counts, opened, prepared)
         if status != "interrupted":
             progress.phase("scoring")
-            score_run(opened, prepared.tasks, prepared.groups, prepared.fingerprints, progress, watching)
+            score_run(opened, prepared.tasks, prepared.groups, prepared.fingerprints, progress, scoring=scoring)
         facts = {**opened.manifest["model"], **_model_facts(prepared.model)}
         opened.update(status=status, counts=_counts(opened, counts), timing=_timing(opened, counts, begun), model=facts)
     return run
+
+
+def _scoring(prepared: Prepared, store: RunStore, watching: Watching | None) -> Scoring:
+    """Ahead of further answers where this execution asks for each only once: a judge may be the model itself."""
+    once = not prepared.roles
+    final = final_from_now(store.journal, retry_errors=prepared.options.retry_errors) if once else None
+    return Scoring(store, prepared.tasks, prepared.fingerprints, watching, final)
 
 
 @contextmanager
@@ -178,20 +180,19 @@ def score_run(
     fingerprints: dict[str, str],
     progress: Progress,
     watching: Watching | None = None,
+    scoring: Scoring | None = None,
 ) -> None:
     """Score every task, aggregate the groups and store the summaries in the order of tasks, then groups.
 
     What was learned of the tasks' answers joins the manifest in memory: the caller's next update stores it. ``watching``
-    sees the records of a run whose records can be scored one by one.
+    sees the records of a run whose records can be scored one by one. ``scoring`` of these tasks may have begun.
     """
+    scoring = scoring or Scoring(store, tasks, fingerprints, watching)
     summaries: list[Summary] = []
     facts_by_task: dict[str, Facts] = {}
-    with writing(store.path), watched(progress.working, progress.warning), ExitStack() as stack:
-        watch = None
-        if watching is not None and all(map(alone, tasks)):
-            watch = stack.enter_context(watching(Run(store), names_to_come(tasks)))
+    with writing(store.path), watched(progress.working, progress.warning), scoring.whole:
         for task in tasks:
-            rows, facts = score_task(store, task, fingerprints, watch)
+            rows, facts = scoring.rows(task)
             facts_by_task[task.name] = facts
             n_shot = int(store.manifest["tasks"][task.name]["num_fewshot"])
             own = [s for r in rows for s in summarise(r, facts, n_shot)]
@@ -301,6 +302,7 @@ def _ask_everything(
     stop: threading.Event,
     account: Account,
     cache: ResponseCache | None,
+    scoring: Scoring,
 ) -> Execution:
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
@@ -325,6 +327,7 @@ def _ask_everything(
             retry_errors=prepared.options.retry_errors,
             account=account,
             answers=answers,
+            meanwhile=scoring.ahead,
         )
 
     counts = ask(prepared.model, requests, watch)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from evalkit.errors import ModelError
-from evalkit.models.base import Sink, Source
+from evalkit.models.base import BusySink, Sink, Source
 from evalkit.models.remote.attempts import Answered, Caller, Halt
 from evalkit.models.remote.base import ATTEMPTS, Batching, Endpoint
 from evalkit.types import Failure, Request, RequestKind, Response
@@ -19,6 +20,10 @@ LOOK_S = 0.05
 GRACE_S = 10.0
 #: Attempts at a reply that cannot be read, where the server says that all is well.
 _UNREADABLE = 3
+#: Seconds below which two rounds of the event loop had no reply to see to.
+_QUIET_S = 0.0002
+#: Seconds until a sink that had nothing more to do is asked again.
+_PAUSE_S = 0.003
 #: What reading a reply may raise whose shape nobody thought of.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -66,6 +71,8 @@ def _alike(a: Request, b: Request) -> bool:
 class Workers:
     """Answers everything in a source. The sink is called on the thread that calls `run`, and so is the source.
 
+    A `BusySink` gets the moments in which nothing but waiting is to be done.
+
     Args:
         endpoints: which endpoint answers a kind of request.
         several: repeats of one prompt that share a call at most.
@@ -94,6 +101,8 @@ class Workers:
 
         for task in tasks:
             task.add_done_callback(ended)
+        if isinstance(sink, BusySink):
+            tasks.append(asyncio.ensure_future(_meanwhile(sink.meanwhile)))
         try:
             while not over.done() and not stop.is_set():
                 await asyncio.wait({over}, timeout=LOOK_S)
@@ -193,6 +202,16 @@ def _timed(response: Response, answer: Answered, attempts: int) -> Response:
         r.key, r.text, r.logprob, r.is_greedy, r.tokens, r.prompt_tokens, r.truncated, r.finish,
         round(answer.reply.seconds, 4), r.cost_usd, extra, r.error,
     )  # fmt: skip
+
+
+async def _meanwhile(work: Callable[[], bool]) -> None:
+    """Call ``work`` when nothing else is to be done, until cancelled: no reply waits for longer than one call takes."""
+    while True:
+        begun = time.perf_counter()
+        await asyncio.sleep(0)  # a reply that came meanwhile is read in this round ...
+        await asyncio.sleep(0)  # ... and has then made it a long one
+        if time.perf_counter() - begun < _QUIET_S and not work():
+            await asyncio.sleep(_PAUSE_S)
 
 
 def in_loop(main: Callable[[], Awaitable[T]]) -> T:
