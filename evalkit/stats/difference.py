@@ -5,6 +5,7 @@
 | 0/1 an item | mean | Tango's score interval | McNemar, exact |
 | other values an item | mean | Student t (n - 1) | the same |
 | in clusters | mean | CR1, Student t (clusters - 1) | the same |
+| of unequal weights | weighted mean | strata, Student t (Welch and Satterthwaite) | the same |
 | column totals (corpus metrics) | of the values | paired bootstrap, percentile | bootstrap |
 
 A system that equals the other on every item has shown little when items are few: intervals never have zero width, and t and

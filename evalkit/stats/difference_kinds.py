@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evalkit.stats.distributions import normal_quantile
 from evalkit.stats.exact import mcnemar_p, mcnemar_worse_p
 from evalkit.stats.intervals import Interval
 from evalkit.stats.means import Array
+from evalkit.stats.operating import certifiable_margin, items_needed
 from evalkit.stats.sparse import MOST_UNITS, Changes
-from evalkit.stats.tango import tango_interval, tango_variance
+from evalkit.stats.tango import tango_interval
 
 #: Replicates this near to the difference, relative to the values, are the same: only the order of a sum differed.
 _SAME = 1e-9
@@ -62,25 +62,22 @@ class ShareDifference:
         return mcnemar_worse_p(self.lost, self.gained)
 
     def needed(self, margin: float, alpha: float, power: float = 0.8) -> int | None:
-        """By the score test's own variances: z_a sd(at -margin) + z_b sd(at 0) = margin sqrt(n), for as many flips."""
-        needed = self._reach(margin / self.scale, alpha, power) if 0 < margin < self.scale else None
-        return None if needed is None or needed > MOST_UNITS else math.ceil(needed)
+        """For as large a share of flips, by the score test's own variances (`operating.items_needed`)."""
+        if not 0 < margin < self.scale:
+            return None
+        needed = items_needed(self._flips, margin / self.scale, alpha, power)
+        return math.ceil(needed) if needed <= MOST_UNITS else None
 
     def certifiable(self, alpha: float, power: float = 0.8) -> float | None:
-        low, high = 0.0, 1.0
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (low, middle) if self._reach(middle, alpha, power) <= self.n else (middle, high)
-        return self.scale * high if high < 1 else None
+        margin = certifiable_margin(self.n, self._flips, alpha, power)
+        return None if margin is None else self.scale * margin
 
     def flipped(self) -> ShareDifference:
         return replace(self, lost=self.gained, gained=self.lost)
 
-    def _reach(self, margin: float, alpha: float, power: float) -> float:
-        flips = (self.lost + self.gained) / self.n
-        worst = float(tango_variance(flips / 2, flips / 2, 1, -margin))
-        reach = normal_quantile(1 - alpha) * math.sqrt(worst) + normal_quantile(power) * math.sqrt(flips)
-        return (reach / margin) ** 2
+    @property
+    def _flips(self) -> float:
+        return (self.lost + self.gained) / self.n
 
 
 @dataclass(frozen=True, slots=True)

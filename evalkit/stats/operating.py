@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.stats.distributions import normal_quantile
 from evalkit.stats.exact import mcnemar_worse_p
 from evalkit.stats.means import Array, Ints
-from evalkit.stats.tango import tango_z
+from evalkit.stats.tango import tango_variance, tango_z
 
 _LEFT_OUT = 12.0  # standard deviations of a count beyond which outcomes are left out: together far below 1e-12
 
@@ -67,6 +67,27 @@ def outcome_rates(n: int, discordance: float, drop: float, margin: float, alpha:
         strict=rate(failed & (score < -z)),
         threshold=rate(beyond),
     )
+
+
+def items_needed(discordance: float, margin: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Items, not rounded, that show with ``power`` that a system that is as good is not worse by ``margin``.
+
+    ``discordance`` is the share of 0/1 items that flip all the same, half of them either way. By the score test's own
+    variances, z_a sd(at -margin) + z_b sd(at 0) = margin sqrt(n). Where nothing flips this is z_a^2 (1 - margin) / margin;
+    where much does it is the textbook's ((z_a + z_b) sd / margin)^2, which promises too much power where few flip.
+    """
+    worst = float(tango_variance(discordance / 2, discordance / 2, 1, -margin))
+    reach = normal_quantile(1 - alpha) * math.sqrt(worst) + normal_quantile(power) * math.sqrt(discordance)
+    return (reach / margin) ** 2
+
+
+def certifiable_margin(n: int, discordance: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The smallest margin for which ``n`` items are enough: `items_needed` turned around; ``None`` where none below 1 is."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if items_needed(discordance, middle, alpha, power) <= n else (middle, high)
+    return high if high < 1 else None
 
 
 def _likely(n: int, p: float) -> Ints:

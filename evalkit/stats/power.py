@@ -58,6 +58,18 @@ def noninferiority_size(
     return (_factor(alpha, power) * sd / room) ** 2 if room > 0 else math.inf
 
 
+def noninferiority_repeats(
+    n: float, margin: float, between: float, within_a: float, within_b: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """How often each of ``n`` items must be answered by both models to show a difference above -``margin``, were there none.
+
+    ``between`` and ``within`` are those of `sample_size` (`means.variance_split` estimates them). Infinite where the items
+    alone differ too much: then only more items, or a larger margin, help.
+    """
+    room = n * (margin / _factor(alpha, power)) ** 2 - between
+    return max(1.0, (within_a + within_b) / room) if room > 0 else math.inf
+
+
 def discordance_sd(discordance: float, true_difference: float = 0.0) -> float:
     """Standard deviation of the difference of 0/1 items, of which a share of ``discordance`` flips."""
     return math.sqrt(max(discordance - true_difference**2, 0.0))

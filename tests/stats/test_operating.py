@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.stats.difference import paired_difference
-from evalkit.stats.operating import outcome_rates
+from evalkit.stats.operating import certifiable_margin, items_needed, outcome_rates
 
 #: True drop, share of flips, n: chances that a bare threshold fails, the rule fails, passes, fails strictly (margin 2 pp).
 TABLE = [
@@ -61,6 +61,21 @@ def test_the_same_as_drawing_and_deciding() -> None:
     rates = outcome_rates(n, discordance, drop, margin, alpha)
     assert verdicts["passed"] / 3000 == pytest.approx(rates.passed, abs=0.015)
     assert verdicts["failed"] / 3000 == pytest.approx(rates.failed, abs=0.025)
+
+
+@pytest.mark.parametrize(("n", "textbook"), [(164, 0.055), (198, 0.050), (541, 0.030), (1319, 0.019), (14042, 0.006)])
+def test_the_smallest_margins_of_known_benchmarks(n: int, textbook: float) -> None:
+    """8 % flips, power .8. The textbook's margins (HumanEval 5.5 pp ... MMLU 0.6 pp) have less power on few items."""
+    margin = certifiable_margin(n, 0.08)
+    assert textbook - 0.0006 < margin < 1.15 * textbook
+    assert outcome_rates(n, 0.08, 0.0, margin).passed == pytest.approx(0.8, abs=0.04)
+    assert outcome_rates(n, 0.08, 0.0, margin).passed > 0.795
+    assert items_needed(0.08, margin) == pytest.approx(n)
+
+
+def test_margins_where_nothing_flips_or_items_are_few() -> None:
+    assert items_needed(0.0, 0.02) == pytest.approx(132.6, abs=0.1)
+    assert certifiable_margin(1, 0.9, power=0.99) is None
 
 
 def test_shares_at_their_ends() -> None:

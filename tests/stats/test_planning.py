@@ -21,6 +21,13 @@ def test_sizes_and_differences_are_inverse() -> None:
     assert power.noninferiority_size(0.2, 0.02, 0.02) == pytest.approx(power.noninferiority_size(0.2, 0.02) / 4)
 
 
+def test_repeats_help_as_far_as_answers_vary() -> None:
+    repeats = power.noninferiority_repeats(1000, 0.03, 0.05, 0.2, 0.2)
+    assert power.noninferiority_size(math.sqrt(0.05 + 0.4 / repeats), 0.03) == pytest.approx(1000)
+    assert power.noninferiority_repeats(10**6, 0.03, 0.05, 0.2, 0.2) == 1
+    assert power.noninferiority_repeats(1000, 0.03, 0.2, 0.2, 0.2) == math.inf
+
+
 @pytest.mark.parametrize(
     ("effect", "alpha", "wanted", "two_sided"), [(0.5, 0.05, 0.9, True), (0.1, 0.01, 0.8, False), (-0.3, 0.05, 0.8, True)]
 )
