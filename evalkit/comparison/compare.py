@@ -14,7 +14,6 @@ from evalkit.comparison.pairs import (
     Mask,
     MetricPairs,
     Units,
-    cluster_codes,
     group_units,
     left_out,
     metric_pairs,
@@ -86,8 +85,8 @@ def difference_of(pairs: MetricPairs, mask: Mask, seed: int) -> tuple[float | No
     at = mask & pairs.known
     if not at.any():
         return None, None, None
-    metric, labels = pairs.metric, pairs.units.clusters
-    clusters = None if labels is None else cluster_codes(labels[at])
+    metric, codes = pairs.metric, pairs.units.clusters
+    clusters = None if codes is None else codes[at]
     x, y = pairs.baseline[at], pairs.system[at]
     if pairs.finish is None:
         test = paired_difference(x, y, clusters=clusters, low=metric.low, high=metric.high)

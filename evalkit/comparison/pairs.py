@@ -24,14 +24,14 @@ Ints = npt.NDArray[np.int64]
 class Units:
     """The units that two runs have in common, for one task and filter: samples, or groups of them.
 
-    ``clusters`` and ``slices`` hold labels (n,), "" for none; ``alone`` the slices of the units that only one run has, and
-    how many those are, baseline first.
+    ``clusters`` (n,) are codes; ``slices`` by name the labels in order of first sight ("" for none) and codes (n,), an index
+    into them; ``alone`` the slices of the units that only one run has, and how many those are, baseline first.
     """
 
     names: Sequence[str]
     at: tuple[Ints, Ints]
-    clusters: Labels | None
-    slices: Mapping[str, Labels]
+    clusters: Ints | None
+    slices: Mapping[str, tuple[list[str], Ints]]
     alone: tuple[tuple[int, Mapping[str, Labels]], tuple[int, Mapping[str, Labels]]]
 
 
@@ -77,7 +77,9 @@ def sample_units(pair: Matched, cluster_by: str | None) -> Units:
         rest = np.ones(len(scores.ids), dtype=np.bool_)
         rest[common] = False
         alone.append((int(rest.sum()), {name: labels[rest] for name, labels in scores.slices.items()}))
-    return Units(names, at, slices.get(cluster_by) if cluster_by else own, slices, (alone[0], alone[1]))
+    clusters = slices.get(cluster_by) if cluster_by else own
+    codes = None if clusters is None else cluster_codes(clusters)
+    return Units(names, at, codes, {name: _coded(labels) for name, labels in slices.items()}, (alone[0], alone[1]))
 
 
 def group_units(one: Measured, other: Measured) -> Units:
@@ -120,12 +122,9 @@ def metric_pairs(
 
 def slice_masks(units: Units, wanted: Sequence[str]) -> list[tuple[str, str, Mask]]:
     """Slice name, label and mask (n,) of every slice, labels in order of first sight."""
-    found = []
-    for name in wanted:
-        labels, first, codes = np.unique(units.slices[name], return_index=True, return_inverse=True)
-        for place in np.argsort(first, kind="stable"):
-            found.append((name, str(labels[place]), codes.reshape(-1) == place))
-    return found
+    return [
+        (name, label, units.slices[name][1] == code) for name in wanted for code, label in enumerate(units.slices[name][0])
+    ]
 
 
 def shown_slice(name: str, label: str) -> str:
@@ -175,6 +174,12 @@ def value_of(measured: Measured, metric: MetricInfo) -> float | None:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         value = float(form.finish(form.table(measured.stats[known]).sum(axis=0)[None])[0])
     return value if np.isfinite(value) else None
+
+
+def _coded(labels: Labels) -> tuple[list[str], Ints]:
+    distinct, first, codes = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    return distinct[order].tolist(), np.argsort(order)[codes.reshape(-1)]
 
 
 def metric_form(scorer: Scorer, metric: MetricInfo) -> PairedMetric | None:

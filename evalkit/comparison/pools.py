@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.comparison.base import Comparison, Flip, LeftOut, Measured, RunScores
 from evalkit.comparison.flips import anchor_of, changed_units, flips_of, gained_and_lost
-from evalkit.comparison.pairs import Ints, MetricPairs, cluster_codes, left_out
+from evalkit.comparison.pairs import Ints, MetricPairs, left_out
 from evalkit.scorers.base import Array
 from evalkit.stats.difference import Difference, paired_difference, totals_difference
 from evalkit.stats.paired import Pair
@@ -138,10 +138,9 @@ def _clusters(columns: Sequence[MetricPairs]) -> Ints | None:
     found: list[Ints] = []
     start = 0
     for pairs in columns:
-        labels, known = pairs.units.clusters, pairs.known
-        codes = np.arange(int(known.sum()), dtype=np.int64) if labels is None else cluster_codes(labels[known])
-        found.append(codes + start)
-        start += int(codes.max(initial=-1)) + 1
+        own = np.arange(len(pairs.known), dtype=np.int64) if pairs.units.clusters is None else pairs.units.clusters
+        found.append(own[pairs.known] + start)
+        start += int(own.max(initial=-1)) + 1
     return np.concatenate(found)
 
 
