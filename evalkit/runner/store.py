@@ -158,14 +158,16 @@ def newest_unfinished(parent: Path, config_hash: str) -> Path | None:
 def find_run(name: str, parent: Path) -> Path:
     """A run by path, by name under ``parent``, by a unique part of its name, or ``latest``.
 
-    Raises NotFound where there is none, StoreError where several fit.
+    A whole name (``base``) wins over names that it is a part of (``base-2``). Raises NotFound where there is none,
+    StoreError where several fit.
     """
     for path in (Path(name), parent / name):
         if (path / MANIFEST).is_file():
             return path.resolve()
     matches = [p.parent for p in parent.glob(f"*{name}*/{MANIFEST}") if not p.parent.is_symlink()]
-    if len(matches) == 1:
-        return matches[0].resolve()
+    named = [path for path in matches if path.name.partition("_")[2].rpartition("_")[0] == slug(name)]
+    if len(named or matches) == 1:
+        return (named or matches)[0].resolve()
     if matches:
         raise StoreError(f"{name!r} fits {len(matches)} runs in {parent}: {', '.join(sorted(p.name for p in matches)[:5])}")
     known = [p.parent.name for p in parent.glob(f"*/{MANIFEST}")]

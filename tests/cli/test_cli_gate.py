@@ -178,6 +178,13 @@ def test_a_model_is_run_as_the_baseline_was_on_the_tasks_of_the_policy(evalkit, 
         assert run.manifest["command"][:2] == ["evalkit", "gate"]
 
 
+def test_a_run_by_its_name_is_not_mistaken_for_those_whose_names_have_it_too(evalkit):
+    library.run(["say.yaml"], "mock/uniform", name="same-but-worse", limit=190)
+    assert evalkit("gate", "gates/release.yaml", "--candidate", "run:same").code == 0
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "run:sam")
+    assert done.code == 2 and "'sam' fits 2 runs" in done.err
+
+
 def test_all_tasks_of_the_baseline_are_run_where_asked_for(evalkit, tmp_path):
     done = evalkit("gate", "gates/release.yaml", "--model", "mock/echo", "--all-tasks", "--name", "all")
     assert done.code == 0 and "380 samples" in done.err
