@@ -15,7 +15,8 @@ from evalkit.importers import lmeval_definition as definitions
 from evalkit.importers.base import Answered, Reported, RunLog, TaskLog
 from evalkit.importers.check import as_given
 from evalkit.importers.lmeval_records import Reader
-from evalkit.importers.lmeval_samples import Lines, find_lines
+from evalkit.importers.lmeval_samples import Lines, find_lines, first_document
+from evalkit.importers.own_keys import with_own_keys
 from evalkit.tasks.load import TaskLibrary
 from evalkit.tasks.schema import GroupConfig, GroupMetric
 from evalkit.types import Json
@@ -38,10 +39,12 @@ def read_lm_eval(path: Path, document: Mapping[str, Any], library: TaskLibrary) 
     version = str(document.get("lm_eval_version") or "0.4")
     origin = f"lm-eval {version}"
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    tasks = []
+    tasks: list[TaskLog] = []
+    notes: list[str] = []
     for name, raw in document["configs"].items():
         lines_path = _samples(path, name)
-        task, lines = _task(name, raw, lines_path, document, library, origin)
+        task, lines, told = _task(name, raw, lines_path, document, library, origin)
+        notes += told
         files[lines_path.name] = lines.digest
         tasks.append(task)
     groups, of_groups = _groups(document, [task.name for task in tasks])
@@ -57,6 +60,7 @@ def read_lm_eval(path: Path, document: Mapping[str, Any], library: TaskLibrary) 
         reported=of_groups,
         created=_time(document.get("date")),
         seconds=_seconds(document.get("total_evaluation_time_seconds")),
+        warnings=tuple(notes),
         details={"git": document.get("git_hash"), "transformers": document.get("transformers_version")},
     )
 
@@ -92,8 +96,9 @@ def _samples(path: Path, task: str) -> Path:
 
 def _task(
     name: str, raw: Mapping[str, Any], path: Path, document: Mapping[str, Any], library: TaskLibrary, origin: str
-) -> tuple[TaskLog, Lines]:
-    config = definitions.task_config(name, raw, library, document["config"].get("model_args") or {})
+) -> tuple[TaskLog, Lines, list[str]]:
+    config = definitions.task_config(name, raw, document["config"].get("model_args") or {})
+    config, notes = with_own_keys(config, library, first_document(path))
     lines = find_lines(path, config.sample_id, name)
     numbers = document["results"].get(name) or {}
     metrics = list(dict.fromkeys(key.partition(",")[0] for key in numbers if "," in key))
@@ -118,7 +123,7 @@ def _task(
         reported=definitions.reported(name, raw, config, numbers, origin, directions, lines.partial),
         resolved={"num_fewshot": n_shot, "generation_kwargs": reader.params(lines.first)},
     )
-    return as_given(task, ()), lines
+    return as_given(task, ()), lines, notes
 
 
 def _groups(document: Mapping[str, Any], tasks: list[str]) -> tuple[tuple[GroupConfig, ...], tuple[Reported, ...]]:

@@ -12,13 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evalkit.errors import DataError, ScorerError, TaskError, UsageError
+from evalkit.errors import DataError, ScorerError, UsageError
 from evalkit.importers.base import Reported
 from evalkit.scorers.base import Scorer
 from evalkit.scorers.metric_list import DEFAULTS, KNOWN
 from evalkit.scorers.registry import build_scorers
 from evalkit.tasks.filters import pipelines
-from evalkit.tasks.load import TaskLibrary
 from evalkit.tasks.schema import TASK_KEYS, TaskConfig
 from evalkit.tasks.scoring import scoring_plan
 from evalkit.types import Json
@@ -30,8 +29,6 @@ _FUNCTION = re.compile(
 #: Work that was done before the documents were logged, and what evalkit has no use for.
 _DONE = frozenset({"process_docs", "custom_dataset", "process_results", "use_prompt", "unsafe_code"})
 _TEXTS = ("doc_to_text", "doc_to_target", "doc_to_choice", "description", "doc_to_decontamination_query")
-#: Keys of evalkit's own that a definition of the same name lends: they say what a sample is called, not what is asked.
-_LENT = ("sample_id", "slices", "cluster", "limit_by", "ability", "rubric", "summary", "licence", "content_warning")
 #: Metrics that lie in [0, 1].
 _BOUNDED = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "em", "likelihood"})
 
@@ -41,7 +38,7 @@ def is_function(value: Any) -> bool:
     return isinstance(value, str) and _FUNCTION.match(value) is not None
 
 
-def task_config(name: str, raw: Mapping[str, Any], library: TaskLibrary, model_args: Mapping[str, Any]) -> TaskConfig:
+def task_config(name: str, raw: Mapping[str, Any], model_args: Mapping[str, Any]) -> TaskConfig:
     """The definition without functions and without metrics that evalkit has not; raises DataError where it is no task."""
     kept = {key: value for key, value in raw.items() if key in TASK_KEYS - _DONE and value is not None}
     kept = {key: value for key, value in kept.items() if not (key in _TEXTS and is_function(value))}
@@ -51,12 +48,11 @@ def task_config(name: str, raw: Mapping[str, Any], library: TaskLibrary, model_a
     own = raw.get("process_results") is None
     kept["metric_list"] = [entry for entry in _metrics(raw) if own and _is_known(entry)]
     try:
-        config = TaskConfig.model_validate({key: value for key, value in kept.items() if value is not None})
+        return TaskConfig.model_validate({key: value for key, value in kept.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(f"the configuration of task {name} cannot be read: {where}: {first['msg']}") from error
-    return config.model_copy(update=_lent(name, library))
 
 
 def reported(
@@ -211,15 +207,3 @@ def _given(
         "options": _options(entry, config),
         "bounded": how == "mean" and metric in _BOUNDED,
     }
-
-
-def _lent(name: str, library: TaskLibrary) -> dict[str, Any]:
-    """What only evalkit has, of its own definition of that name: ids, slices and clusters are then those of its runs."""
-    entry = library.entries.get(name)
-    if entry is None or entry.kind != "task":
-        return {}
-    try:
-        own = library.resolve([name]).tasks[0]
-    except TaskError:
-        return {}
-    return {key: getattr(own, key) for key in _LENT if getattr(own, key)}

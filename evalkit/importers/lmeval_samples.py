@@ -73,6 +73,16 @@ def find_lines(path: Path, sample_id: str | None, task: str) -> Lines:
     return lines
 
 
+def first_document(path: Path) -> dict[str, Any]:
+    """The document of a file's first line; empty where there is none (`find_lines` says what is wrong)."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.readline())["doc"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _note(lines: Lines, bases: _Bases, number: int, offset: int, text: bytes) -> None:
     where = f"{lines.path}, line {number}"
     try:

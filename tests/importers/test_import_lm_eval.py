@@ -250,6 +250,16 @@ def test_a_definition_of_that_name_says_what_samples_are_called(output, tmp_path
     assert (sample.id, dict(sample.slices), sample.cluster) == ("q-What is 0?", {"subject": "a"}, "a")
 
 
+def test_what_does_not_fit_the_logged_documents_is_left_out_and_told(output, tmp_path):
+    (tmp_path / "own").mkdir()
+    task = {"task": "quiz", "dataset_path": "json", "test_split": "test", "doc_to_text": "x", "sample_id": "number"}
+    (tmp_path / "own" / "quiz.yaml").write_text(json.dumps(task | {"slices": {"kind": "{{kind}}", "subject": "subject"}}))
+    done = imported(output, tmp_path, task_dirs=[tmp_path / "own"])
+    assert dict(next(iter(done.run.records("quiz"))).record.sample.slices) == {"subject": "a"}
+    (line,) = done.run.manifest["warnings"]
+    assert line.startswith("quiz: sample_id, slice kind of evalkit's definition") and line.endswith("left out")
+
+
 def test_chat_messages_and_a_log_likelihood_that_is_no_number(tmp_path):
     lines = choice_lines(*quiz(3))
     turns = json.dumps([{"role": "user", "content": "Hello"}])
