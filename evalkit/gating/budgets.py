@@ -35,7 +35,7 @@ _UNITS = {"cost_usd": "$", "output_tokens": "tokens", "error_rate": ""}
 _NO_DATA = {
     "cost_usd": "no price of its answers is known (local models have none; --price gives one), or all came from a cache",
     "output_tokens": "nobody counted its output tokens, or all answers came from a cache",
-    "": "no latency of its answers is known: they came from a cache or from somewhere else",
+    "": "no latency is known: its answers came from a cache, or nobody timed them",
 }
 
 
@@ -147,7 +147,7 @@ def _error_rate(budget: Budget, candidate: RunScores, names: list[str]) -> Pendi
     failed, n = failures(candidate, names)
     result = _result("error_rate", budget, candidate=failed / n if n else None, n=n, percent=True, method="exact")
     if not n:
-        return settled(result, "INCONCLUSIVE", "no sample was asked", "needs samples")
+        return settled(result, "INCONCLUSIVE", "which samples failed is not known of these tasks", "needs the figure")
     told = f"{count(failed)} of {counted(n, 'sample')} without an answer ({100 * failed / n:.3g} %), {budget.limit} allowed"
     return settled(result, "PASS" if failed / n <= budget.limit.value + 1e-12 else "FAIL", told)
 

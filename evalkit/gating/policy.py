@@ -146,6 +146,7 @@ class Policy(_Strict):
     budgets: Budgets = Budgets()
 
     _path: Path | None = PrivateAttr(None)
+    _text: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _something(self) -> Policy:
@@ -181,7 +182,7 @@ class Policy(_Strict):
         """``file:line`` of the value at ``keys``, for messages."""
         if self._path is None:
             return f"policy {self.gate}"
-        return f"{self._path}:{line_of(self._path.read_text('utf-8-sig'), keys)}"
+        return f"{self._path}:{line_of(self._text, keys)}"
 
 
 def load_policy(path: Path) -> Policy:
@@ -190,7 +191,7 @@ def load_policy(path: Path) -> Policy:
     Raises ConfigError with file, line and key for a file that cannot be read or does not fit, and the nearest known keys.
     """
     policy = read_model(path, Policy, "gate policy", ConfigError)
-    policy._path = path
+    policy._path, policy._text = path, path.read_text("utf-8-sig")
     for number, check in enumerate(policy.checks):
         if check.margin is None and policy.defaults.margin is None and check.floor is None:
             where = policy.where("checks", number)

@@ -122,7 +122,7 @@ def test_no_data_is_inconclusive_and_a_budget_may_be_only_reported():
     policy = {"gate": "g", "checks": [{"task": "t", "margin": "10pp"}]}
     runs = run("base", pair[0]), run("cand", pair[1])
     strict = decide_gate(Policy.model_validate({**policy, "budgets": {"median_latency": "+10%"}}), *runs)
-    assert strict.verdict == "INCONCLUSIVE" and "no latency of its answers is known" in strict.headline
+    assert strict.verdict == "INCONCLUSIVE" and "no latency is known" in strict.headline
     shown = {"median_latency": {"limit": "+10%", "require": "report"}}
     assert decide_gate(Policy.model_validate({**policy, "budgets": shown}), *runs).verdict == "PASS"
 
