@@ -108,11 +108,12 @@ def _unfinished(run: RunScores) -> Iterator[str]:
     status = str(run.manifest["status"])
     if status == "complete":
         return
-    missing = sum(
-        max(int(run.manifest["tasks"][scores.task]["samples"]) - len(scores.ids), 0)
-        + max((int((m.status == MISSING).sum()) for m in scores.measured), default=0)
-        for scores in run.tasks.values()
-    )
+    gaps: dict[str, int] = {}
+    for scores in run.tasks.values():  # a task's filters have the same samples
+        unasked = int(run.manifest["tasks"][scores.task]["samples"]) - len(scores.ids)
+        waiting = max((int((m.status == MISSING).sum()) for m in scores.measured), default=0)
+        gaps[scores.task] = max(unasked, 0) + waiting
+    missing = sum(gaps.values())
     if missing or status == "running":
         where = run.path or run.source
         what = f"{missing} of its samples are not answered" if missing else "it was never finished"

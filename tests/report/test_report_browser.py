@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from biasrun import SECRET, WARNING, bias_run
@@ -52,6 +53,22 @@ def test_the_page_asks_nothing_of_the_network_and_reports_no_error(browser: Brow
     assert asked == {report.as_uri()}
     bad = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     assert [e for e in browser.events if e["method"] in bad] == []
+
+
+def test_a_link_leads_to_a_sample_as_comparisons_write_it(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.wait("document.querySelectorAll('.row').length > 0")
+    browser.wait("document.querySelector('#detail h3') !== null")
+    first = browser.run("document.querySelector('#detail h3').textContent")
+    browser.run("document.querySelectorAll('.row')[5].click()")
+    browser.wait(f"document.querySelector('#detail h3').textContent !== {first!r}")
+    sample = browser.run("document.querySelector('#detail h3').textContent")
+    task = browser.run("document.querySelectorAll('#detail .tag')[1].textContent")
+    browser.send("Page.navigate", url="about:blank")
+    browser.send("Page.navigate", url=f"{report.as_uri()}#samples?{urlencode({'task': task, 's': sample})}")
+    browser.wait("document.querySelector('#detail h3') !== null")
+    assert browser.run("document.querySelector('#detail h3').textContent") == sample != first
+    assert browser.run("document.getElementById('by-task').value") == task
 
 
 def test_hidden_samples_are_not_in_the_page_until_asked_for(page: Browser) -> None:
