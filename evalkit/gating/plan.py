@@ -17,7 +17,7 @@ from evalkit.gating.policy import Policy
 from evalkit.gating.select import Selected, resolved_margin, selected
 from evalkit.gating.sentences import allowance, amount
 from evalkit.scorers.base import MetricInfo
-from evalkit.stats.distributions import normal_quantile
+from evalkit.stats.distributions import normal_quantile, t_quantile
 from evalkit.stats.power import discordance_sd, noninferiority_size
 
 
@@ -49,13 +49,18 @@ class PlanRow:
 class Spread:
     """How much an item's difference is taken to vary: its standard deviation, and how many items are worth one (clusters).
 
-    ``span`` is what a 0/1 item can change by at most, ``None`` for other metrics.
+    ``span`` is what an item can change by at most, ``None`` where that is not known. ``share``: of 0/1 items.
     """
 
     sd: float
     design_effect: float
     span: float | None
     assumed: str
+    share: bool = True
+
+    def quantile(self, alpha: float, n: float) -> float:
+        """Standard errors to the one-sided bound, as the comparison itself takes them."""
+        return normal_quantile(1 - alpha) if self.share else t_quantile(1 - alpha, max(n / self.design_effect - 1, 1.0))
 
 
 def plan_gate(policy: Policy, baseline: RunScores | None, *, power: float = 0.8, discordance: float = 0.08) -> list[PlanRow]:
@@ -78,12 +83,12 @@ def plan_gate(policy: Policy, baseline: RunScores | None, *, power: float = 0.8,
 def certifiable_margin(spread: Spread, n: float, alpha: float, power: float) -> float:
     """The smallest margin that ``n`` items show with ``power``, one-sided at ``alpha``, were the systems equal.
 
-    By the normal approximation; of 0/1 items never less than what no flip at all would show, z^2 / (n + z^2).
+    By the normal approximation; never less than what no change at all would show, span z^2 / (n + z^2).
     """
     margin = math.sqrt(noninferiority_size(spread.sd, 1.0, alpha=alpha, power=power) * spread.design_effect / n)
     if spread.span is None:
         return margin
-    z2 = normal_quantile(1 - alpha) ** 2
+    z2 = spread.quantile(alpha, n) ** 2
     return max(margin, spread.span * z2 / (n / spread.design_effect + z2))
 
 
@@ -91,11 +96,15 @@ def items_needed(spread: Spread, margin: float, alpha: float, power: float) -> i
     """The items at which `certifiable_margin` is ``margin``; ``None`` for no margin at all."""
     if margin <= 0:
         return None
-    needed = noninferiority_size(spread.sd, margin, alpha=alpha, power=power)
-    if spread.span is not None:
-        share = min(margin / spread.span, 1.0)
-        needed = max(needed, normal_quantile(1 - alpha) ** 2 * (1 - share) / share)
-    return math.ceil(needed * spread.design_effect)
+    least = math.ceil(noninferiority_size(spread.sd, margin, alpha=alpha, power=power) * spread.design_effect)
+    high = max(least, 1)
+    while certifiable_margin(spread, high, alpha, power) > margin * (1 + 1e-9):
+        least, high = high, 2 * high
+    while high - least > 1:
+        middle = (least + high) // 2
+        enough = certifiable_margin(spread, middle, alpha, power) <= margin * (1 + 1e-9)
+        least, high = (least, middle) if enough else (middle, high)
+    return high
 
 
 def _planned(policy: Policy, one: Selected, baseline: RunScores, power: float, discordance: float) -> PlanRow:
@@ -125,7 +134,8 @@ def spread_of(metric: MetricInfo, level: Level | None, discordance: float) -> Sp
         return _flips(discordance, effect)
     if level.stderr is None:
         return None
-    return Spread(level.stderr * math.sqrt(level.n), 1.0, None, "differences vary as the baseline's values do")
+    span = None if metric.low is None or metric.high is None else metric.high - metric.low
+    return Spread(level.stderr * math.sqrt(level.n), 1.0, span, "differences vary as the baseline's values do", share=False)
 
 
 def _flips(discordance: float, design_effect: float = 1.0) -> Spread:

@@ -7,7 +7,8 @@ import pytest
 from gate_runs import Likert, flipped, run, task
 
 from evalkit.errors import NotComparable, TaskError
-from evalkit.gating.plan import certifiable_margin, plan_gate
+from evalkit.gating.gate import decide_gate
+from evalkit.gating.plan import Spread, certifiable_margin, plan_gate
 from evalkit.gating.policy import Policy
 
 
@@ -47,6 +48,16 @@ def test_continuous_metrics_take_the_spread_of_the_baseline():
     (row,) = plan_gate(policy({"task": "t", "margin": 0.1}), run("base", task("t", x, scorer=Likert())))
     assert row.certifiable == pytest.approx(2.4865 * x.std(ddof=1) / 20, rel=1e-3)
     assert not row.percent and "vary as the baseline's values do" in row.assumed
+
+
+def test_a_plan_promises_nothing_that_an_equal_candidate_would_not_get():
+    x = np.array([3.0] * 59 + [4.0])
+    baseline = run("base", task("t", x, scorer=Likert()))
+    (row,) = plan_gate(policy({"task": "t", "margin": 0.1}), baseline)
+    (check, _) = decide_gate(policy({"task": "t", "margin": 0.1}), baseline, baseline).checks
+    assert row.certifiable == pytest.approx(-check.bound, rel=1e-6) and row.certifiable > 0.1 and row.can is False
+    enough = run("base", task("t", np.resize(x, row.needed), scorer=Likert()))
+    assert decide_gate(policy({"task": "t", "margin": 0.1}), enough, enough).verdict == "PASS"
 
 
 def test_clusters_count_by_their_design_effect():
@@ -98,7 +109,5 @@ def test_a_plan_refuses_what_the_gate_would():
 
 
 def test_more_power_asks_for_more():
-    from evalkit.gating.plan import Spread
-
     spread = Spread(0.28, 1.0, 1.0, "")
     assert certifiable_margin(spread, 500, 0.05, 0.9) > certifiable_margin(spread, 500, 0.05, 0.8)
