@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Source = Annotated[str, typer.Argument(metavar="BASE", help="The baseline: a run, a score file or git:REF:PATH of one.")]
 Candidate = Annotated[str, typer.Argument(metavar="CAND", help="What is compared with it.")]
-More = Annotated[list[str] | None, typer.Argument(metavar="[MORE]...", help="Further runs: then all are ranked.")]
+More = Annotated[list[str] | None, typer.Argument(metavar="MORE", help="Further runs: then all are ranked.")]
 Tasks = Annotated[list[str] | None, o.option("--tasks -t", "Only these tasks and groups: a,b.")]
 Metrics = Annotated[list[str] | None, o.option("--metrics", "Only these metrics: a,b. [default: the headline metrics]")]
 Slices = Annotated[list[str] | None, o.option("--slices", "Only the slices of these names: a,b. [default: all]")]

@@ -138,7 +138,9 @@ def table(found: Sequence[Line], level: float = LEVEL) -> Table:
         p = ["" if one is None else format_p(one) for one in (line.p, line.p_adjusted)]
         head = (task, filter_, visible(c.metric.name), arrow(c.metric.higher_is_better))
         rows.append((*head, *figures, line.mark, shown, ci, *p, flip_counts(c), "; ".join(notes(c))))
-    return Table((*headers, "p", "p (Holm)", "Flips", "Notes"), rows, (4, 5, 6, 8, 9, 10, 11, 12), (1, 13, 10, 4, 12, 5, 11))
+    return Table(
+        (*headers, "p", "p (Holm)", "Flips", "Notes"), rows, (4, 5, 6, 8, 9, 10, 11, 12), (1, 13, 10, 4, 12, 5, 11, 6)
+    )
 
 
 def flip_counts(comparison: Comparison) -> str:
