@@ -54,7 +54,7 @@ from evalkit.runner.series import Member, known_series, listed, open_series
 from evalkit.runner.session import Progress, Silent, run_prepared, score_run
 from evalkit.runner.store import RunStore, find_run
 from evalkit.runner.stored import stored_tasks
-from evalkit.runner.sweep import Intent, check_options, finished_run, intents, run_series
+from evalkit.runner.sweep import Intent, Present, check_options, finished_run, intents, run_series
 from evalkit.scorers.registry import misfits
 from evalkit.tasks.schema import GroupConfig
 
@@ -420,7 +420,8 @@ def sweep(
     """
     options = options or RunOptions(tasks=_names(tasks), model=None, **settings)
     check_options(options)
-    series = open_series(checkpoints, find_checkpoints(checkpoints), options)
+    there, present = find_checkpoints(checkpoints), Present(options)
+    series = open_series(checkpoints, there, options)
     reader, found = Reader(), Sweep(series, ())
 
     def evaluate(member: Member, own: RunOptions) -> Run:
@@ -439,7 +440,7 @@ def sweep(
 
     try:
         series.update(margin=margin)
-        run_series(series, options, evaluate, changed=changed)
+        run_series(series, options, present, evaluate, changed=changed)
     finally:
         series.close()
     return found
@@ -450,7 +451,8 @@ def plan_sweep(checkpoints: str, options: RunOptions) -> list[tuple[Member, Inte
     check_options(options)
     there = find_checkpoints(checkpoints)
     series = None if options.new else known_series(checkpoints, there, options)
-    return intents(series, [listed(one) for one in there] if series is None else series.members, options)
+    members = [listed(one) for one in there] if series is None else series.members
+    return intents(series, members, options, Present(options))
 
 
 def _executed(prepared: Prepared, store: bool, progress: Progress) -> Run:

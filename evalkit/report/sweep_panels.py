@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,11 +21,14 @@ from evalkit.runner.stored import SUMMARY
 from evalkit.stats.difference import Difference
 from evalkit.types import Summary
 
-#: Scores of runs that are kept in memory: the best checkpoint so far, and the one that is compared with it.
-_KEPT = 4
+#: Runs whose scores are kept in memory: the checkpoint that is compared, and the best ones before it of its many metrics.
+_KEPT = 12
 
 Key = tuple[str, str, str, str]
 """Task (or group), filter, scorer and metric."""
+
+Best = list[tuple[int, int] | None]
+"""As `best_before` gives it."""
 
 
 class Comparing(Protocol):
@@ -141,17 +144,40 @@ def panels(series: Series, reader: Reader, margin: float = MARGIN) -> list[Panel
     order = {name: at for at, (name, _) in enumerate(base.outline(latest))}
     groups = base.groups(latest)
     keys = sorted(found, key=lambda key: order.get(key[0], len(order)))  # a sort keeps a task's metrics in order
-    return [_panel(key, found[key], base.alias(latest, key[0]), key[0] in groups, done, reader, margin) for key in keys]
+    best = {key: _best(found[key], [reader.summaries(run).get(key) for _, run in done]) for key in keys}
+    _compare(done, best, reader)
+    return [
+        _panel(key, found[key], base.alias(latest, key[0]), key[0] in groups, done, best[key], reader, margin)
+        for key in keys
+    ]
+
+
+def _best(summary: Summary, summaries: Sequence[Summary | None]) -> Best:
+    if summary.higher_is_better is None:
+        return [None] * len(summaries)
+    return best_before([None if s is None else s.value for s in summaries], summary.higher_is_better)
+
+
+def _compare(done: Sequence[tuple[Member, Run]], best: Mapping[Key, Best], reader: Reader) -> None:
+    """All comparisons, checkpoint by checkpoint: metric by metric, the scores of every run would be read for each."""
+    for at, (_, run) in enumerate(done):
+        wanted = {(before[0], key[0]) for key, found in best.items() if (before := found[at]) is not None}
+        for before_, task in sorted(wanted):
+            reader.pair(done[before_][1].path, run.path, task)
 
 
 def _panel(
-    key: Key, summary: Summary, name: str, group: bool, done: Sequence[tuple[Member, Run]], reader: Reader, margin: float
+    key: Key,
+    summary: Summary,
+    name: str,
+    group: bool,
+    done: Sequence[tuple[Member, Run]],
+    best: Best,
+    reader: Reader,
+    margin: float,
 ) -> Panel:
     summaries = [reader.summaries(run).get(key) for _, run in done]
     left = emergence(summaries)
-    higher = summary.higher_is_better
-    values = [None if s is None else s.value for s in summaries]
-    best = [None] * len(done) if higher is None else best_before(values, higher)
     pairs = list(_pairs(key, done, best, reader))
     declines = [
         None if at is None or pair is None or pair.test is None else _decline(summary, at, pair, pair.test, margin)
@@ -176,7 +202,7 @@ def _panel(
 
 
 def _pairs(
-    key: Key, done: Sequence[tuple[Member, Run]], best: Sequence[tuple[int, int] | None], reader: Reader
+    key: Key, done: Sequence[tuple[Member, Run]], best: Best, reader: Reader
 ) -> Iterator[tuple[Comparison | None, str | None]]:
     """Each checkpoint compared with the best before it, or why it is not."""
     for (_, run), at in zip(done, best, strict=True):

@@ -15,6 +15,7 @@ from evalkit.runner.prepare import Prepared, ready_task, select
 from evalkit.runner.run import Run, open_run
 from evalkit.runner.series import Member, Series
 from evalkit.runner.store import MANIFEST, read_manifest
+from evalkit.secrets import scrub_message
 from evalkit.types import Json, content_hash
 
 #: What a sweep would do with a checkpoint.
@@ -34,13 +35,38 @@ def check_options(options: RunOptions) -> None:
         raise ConfigError("no task given; name one with --tasks (evalkit ls tasks lists them)")
 
 
-def intents(series: Series | None, members: Iterable[Member], options: RunOptions) -> list[tuple[Member, Intent]]:
-    """What the same command would do with each checkpoint. Tasks are loaded (a slip among them is told here), models not."""
-    fresh = _Fresh(options)
+class Present:
+    """The tasks as they are now: definitions, data and scorers, each read once. A slip among them is told here."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._configs = select(options).tasks
+        self._known: dict[bool, Mapping[str, Json]] = {}
+        self._tasks(lettered=False)
+
+    def same(self, run: Run) -> bool:
+        """Whether a run was asked the same."""
+        stored = run.manifest["identity"]["tasks"]
+        lettered = self._options.form == "auto" and any("form" in entry for entry in stored.values())
+        return bool(stored == self._tasks(lettered=lettered))
+
+    def _tasks(self, *, lettered: bool) -> Mapping[str, Json]:
+        """As they are asked by log-likelihoods where a file says nothing, or by letters where the model could not."""
+        if lettered not in self._known:
+            form: Literal["letter", "loglikelihood"] = "letter" if lettered else "loglikelihood"
+            ready = [ready_task(config, self._options, form) for config in self._configs]
+            self._known[lettered] = {task.name: task.identity() for task in ready}
+        return self._known[lettered]
+
+
+def intents(
+    series: Series | None, members: Iterable[Member], options: RunOptions, tasks: Present
+) -> list[tuple[Member, Intent]]:
+    """What the same command would do with each checkpoint."""
     found: list[tuple[Member, Intent]] = []
     for member in members:
         run = None if series is None or options.new else series.run_of(member)
-        if run is None or not fresh(run):
+        if run is None or not tasks.same(run):
             found.append((member, "run"))
         else:
             found.append((member, "done" if run.status == "complete" else "resume"))
@@ -50,6 +76,7 @@ def intents(series: Series | None, members: Iterable[Member], options: RunOption
 def run_series(
     series: Series,
     options: RunOptions,
+    tasks: Present,
     evaluate: Evaluate,
     *,
     changed: Callable[[], None] = lambda: None,
@@ -58,14 +85,14 @@ def run_series(
 
     A checkpoint that cannot be loaded is kept as ``failed``, and the others go on. A run that is interrupted ends the sweep.
     """
-    todo = [member for member, intent in intents(series, series.members, options) if intent != "done"]
+    todo = [member for member, intent in intents(series, series.members, options, tasks) if intent != "done"]
     series.update(status="running")
     for member in todo:
         error = None
         try:
             run = evaluate(member, _of(member, options))
         except ModelError as raised:
-            error = str(raised)  # and not the exception itself: its frames would keep the half-loaded model
+            error = scrub_message(str(raised))  # and not the exception itself: its frames would keep the half-loaded model
         release()
         if error is not None:
             series.keep(replace(member, status="failed", run=None, error=error))
@@ -112,26 +139,3 @@ def release() -> None:
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-class _Fresh:
-    """Whether a run's tasks are what they would be now: definitions, data and scorers, each read once."""
-
-    def __init__(self, options: RunOptions) -> None:
-        self._options = options
-        self._configs = select(options).tasks
-        self._known: dict[bool, Mapping[str, Json]] = {}
-        self._tasks(lettered=False)
-
-    def __call__(self, run: Run) -> bool:
-        stored = run.manifest["identity"]["tasks"]
-        lettered = self._options.form == "auto" and any("form" in entry for entry in stored.values())
-        return bool(stored == self._tasks(lettered=lettered))
-
-    def _tasks(self, *, lettered: bool) -> Mapping[str, Json]:
-        """As they are asked by log-likelihoods where a file says nothing, or by letters where the model could not."""
-        if lettered not in self._known:
-            form: Literal["letter", "loglikelihood"] = "letter" if lettered else "loglikelihood"
-            ready = [ready_task(config, self._options, form) for config in self._configs]
-            self._known[lettered] = {task.name: task.identity() for task in ready}
-        return self._known[lettered]
