@@ -80,7 +80,8 @@ def evalkit(
     """Evaluate language models: right numbers, with error bars, fast, and nothing ever lost.
 
     Exit codes: 0 done (a gate: PASS), 1 FAIL, 2 bad input, 3 INCONCLUSIVE, 4 runs that cannot be compared or gated,
-    5 incomplete (run the same command again to resume), 70 internal error, 130 interrupted. Every option can come from the environment, as EVALKIT_ and its name.
+    5 incomplete (run the same command again to resume), 70 internal error, 130 interrupted. Every option can come
+    from the environment, as EVALKIT_ and its name.
     """
 
 
