@@ -241,7 +241,8 @@ class _Sink:
     ) -> None:
         self._source, self._journal, self._counts, self._account = source, journal, counts, account
         self._answers, self._observer, self._stop = answers, observer, stop
-        self.meanwhile = meanwhile or (lambda: False)
+        if meanwhile is not None:
+            self.meanwhile = meanwhile
         self._failed_in_a_row = 0
         self.spent = False
         #: A hosted model has taken no more than is on its way: what is paid for is waited for, however long that takes. A

@@ -71,8 +71,13 @@ class Scoring:
     def __exit__(self, *error: object) -> None:
         self._drop()
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether there is anything that lends itself to being scored before everything is answered."""
+        return self._going_on
+
     def ahead(self) -> bool:
-        """Score a piece of what is answered, if it lends itself to it; whether more of it is there already."""
+        """Score a piece of what is answered; whether more of it is there already."""
         begun, took = time.perf_counter(), 0.0
         while self._going_on and took < _SLICE:
             try:

@@ -327,7 +327,7 @@ def _ask_everything(
             retry_errors=prepared.options.retry_errors,
             account=account,
             answers=answers,
-            meanwhile=scoring.ahead,
+            meanwhile=scoring.ahead if scoring.can_begin else None,
         )
 
     counts = ask(prepared.model, requests, watch)

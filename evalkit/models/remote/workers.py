@@ -22,8 +22,8 @@ GRACE_S = 10.0
 _UNREADABLE = 3
 #: Seconds below which two rounds of the event loop had no reply to see to.
 _QUIET_S = 0.0002
-#: Seconds until it is looked again for such a moment, and whether the sink has something to do then.
-_PAUSE_S = 0.001
+#: Seconds until it is looked again for such a moment: after a busy one, and after one in which the sink had nothing to do.
+_BUSY_S, _DONE_S = 0.001, 0.005
 #: What reading a reply may raise whose shape nobody thought of.
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -210,8 +210,10 @@ async def _meanwhile(work: Callable[[], bool]) -> None:
         begun = time.perf_counter()
         await asyncio.sleep(0)  # a reply that came meanwhile is read in this round ...
         await asyncio.sleep(0)  # ... and has then made it a long one
-        if time.perf_counter() - begun > _QUIET_S or not work():
-            await asyncio.sleep(_PAUSE_S)
+        if time.perf_counter() - begun > _QUIET_S:
+            await asyncio.sleep(_BUSY_S)
+        elif not work():
+            await asyncio.sleep(_DONE_S)
 
 
 def in_loop(main: Callable[[], Awaitable[T]]) -> T:
