@@ -109,7 +109,7 @@ class Pending:
                 if settled(self._journal, key, retry_errors=self._retry):
                     self._counts.resumed += 1
                     continue
-            known = self._answers.get(key) if self._answers is not None else None
+            known = self._answers.get(request) if self._answers is not None else None
             if known is None and (reached := self._account.reached()):
                 self._counts.budget = reached
                 break
@@ -262,7 +262,7 @@ class _Sink:
             if response.extra.get(CACHED):
                 self._counts.from_cache += 1
             elif self._answers is not None:
-                self._answers.put(response)
+                self._answers.put(request, response)
         else:
             self._failure(response.error)
         if not self.drains and self._source.in_flight and self._account.reached() and not self._stop.is_set():

@@ -15,8 +15,8 @@ from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
-from evalkit.runner.roles import role_info
-from evalkit.scorers.base import Scorer, ScorerSpec, bound, scorer_named
+from evalkit.runner.roles import role_info, role_infos
+from evalkit.scorers.base import RoleInfo, Scorer, ScorerSpec, bound, scorer_named
 from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.letter import in_form, left_out
@@ -68,8 +68,13 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
     @property
+    def infos(self) -> dict[str, RoleInfo]:
+        """Every model by its role, the one under test as ``model``."""
+        return role_infos({"model": self.model, **self.roles})
+
+    @property
     def fingerprints(self) -> dict[str, str]:
-        return {"model": self.model.fingerprint, **{role: model.fingerprint for role, model in self.roles.items()}}
+        return {role: info.fingerprint for role, info in self.infos.items()}
 
     def config(self) -> dict[str, Json]:
         """What decides the numbers, as JSON; its hash identifies the configuration."""
@@ -207,8 +212,7 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
 
 def bound_tasks(tasks: Sequence[ReadyTask], model: Model, roles: Mapping[str, Model]) -> tuple[ReadyTask, ...]:
     """The tasks, their scorers told which models answer them."""
-    infos = {role: role_info(role, judge) for role, judge in roles.items()}
-    candidate = role_info("model", model)
+    infos, candidate = role_infos(roles), role_info("model", model)
     return tuple(
         replace(ready, scorers=tuple(bound(scorer, infos, candidate) for scorer in ready.scorers))
         if any(scorer.roles for scorer in ready.scorers)

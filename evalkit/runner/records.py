@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from evalkit.runner.store import RunStore
+from evalkit.scorers.base import Scorer
 from evalkit.tasks.base import Filter, texts
 from evalkit.types import Record, Request, Response, Sample, Score
 
@@ -20,6 +21,19 @@ T = TypeVar("T")
 #: Work in pieces. What it gives between two of them tells whether the next one can be done yet; who goes on regardless
 #: takes what is there for all that will come.
 Pieces = Generator[Callable[[], bool], None, T]
+
+
+class Scored(Protocol):
+    """What scoring needs of a task; a built Task and one read back from a manifest both have it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def filters(self) -> tuple[Filter, ...]: ...
+
+    @property
+    def scorers(self) -> tuple[Scorer, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from evalkit.errors import ScorerError
+from evalkit.runner.judging import Rounds
 from evalkit.runner.prepare import check_columns
-from evalkit.runner.score import scorer_requests
 from evalkit.runner.store import RunStore
 from evalkit.runner.stored import StoredTask
 from evalkit.scorers.base import ScorerSpec
@@ -42,7 +42,7 @@ def require_answers(store: RunStore, tasks: Sequence[StoredTask], fingerprints: 
                     f"a scorer asks the role {role!r}, which this run had no model for; run it anew with --role"
                 )
             only = replace(task, scorers=(scorer,))
-            asked = [q.key for q in scorer_requests(store, [only], fingerprints)] if scorer.roles else []
+            asked = [q.key for q in Rounds(store, [only], fingerprints).requests()] if scorer.roles else []
             if asked and not any(key in store.journal or store.journal.failed(key) for key in asked):
                 raise ScorerError(
                     f"{task.name}: {scorer.name} asks a model ({', '.join(scorer.roles)}) what this run did not ask it; "

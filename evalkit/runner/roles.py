@@ -38,6 +38,11 @@ def role_info(role: str, model: Model) -> RoleInfo:
     return RoleInfo(role, model.name, model.fingerprint, able.kinds, able.chat, family(model.name))
 
 
+def role_infos(models: Mapping[str, Model]) -> dict[str, RoleInfo]:
+    """Of models by role."""
+    return {role: role_info(role, model) for role, model in models.items()}
+
+
 def public(info: RoleInfo) -> dict[str, Json]:
     """For the manifest."""
     return {"name": info.name, "fingerprint": info.fingerprint, "kinds": sorted(info.kinds), "chat": info.chat}

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from evalkit.runner.files import gzipped
-from evalkit.runner.journal import Journal
-from evalkit.runner.records import CHUNK, Pace, Pieces, T, TaskRecords, Watch, viewed
+from evalkit.runner.judging import hear, judged
+from evalkit.runner.records import CHUNK, Pace, Pieces, Scored, T, TaskRecords, Watch, viewed
 from evalkit.runner.rows import NO_SLICE, Collector, Rows, read_score
 from evalkit.runner.store import RunStore, file_name
 from evalkit.scorers.base import Scorer
-from evalkit.tasks.base import Filter
-from evalkit.types import Record, Request, Sample, Score, content_hash, keyed
+from evalkit.types import Record, Sample, Score, content_hash
 
 __all__ = [
-    "NO_SLICE", "Facts", "Rows", "Scored", "alone", "finished", "in_pieces", "keyed_requests", "read_score", "score_path",
-    "score_task", "scorer_hash", "scorer_requests",
+    "NO_SLICE", "Facts", "Rows", "Scored", "alone", "finished", "in_pieces", "read_score", "score_path",
+    "score_task", "scorer_hash",
 ]  # fmt: skip
-
-
-class Scored(Protocol):
-    """What scoring needs of a task; a built Task and one read back from a manifest both have it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def filters(self) -> tuple[Filter, ...]: ...
-
-    @property
-    def scorers(self) -> tuple[Scorer, ...]: ...
 
 
 @dataclass(slots=True)
@@ -66,27 +52,6 @@ class Facts:
             self.truncated += truncated
 
 
-def scorer_requests(store: RunStore, tasks: Sequence[Scored], fingerprints: Mapping[str, str]) -> Iterator[Request]:
-    """Every request that the scorers of these tasks make, keyed with the fingerprint of the model that must answer."""
-    for task in tasks:
-        asking = [scorer for scorer in task.scorers if scorer.roles]
-        if not asking:
-            continue
-        for filter_ in task.filters:
-            for record in TaskRecords(store, task.name, filter_):
-                if record.complete:
-                    for scorer in asking:
-                        yield from keyed_requests(scorer, record, fingerprints)
-
-
-def keyed_requests(scorer: Scorer, record: Record, fingerprints: Mapping[str, str]) -> tuple[Request, ...]:
-    """The scorer's requests for a record, with keys."""
-    sample = record.sample
-    return tuple(
-        keyed(replace(q, task=sample.task, sample_id=sample.id), fingerprints[q.role]) for q in scorer.requests(record)
-    )
-
-
 def alone(task: Scored) -> bool:
     """Whether a record's scores are known once it is read: no scorer needs a group, or learns its metrics as it goes."""
     return all(scorer.unit == "sample" and not hasattr(scorer, "recall") for scorer in task.scorers)
@@ -106,6 +71,7 @@ def in_pieces(
     store: RunStore, task: Scored, fingerprints: Mapping[str, str], watch: Watch | None = None, pace: Pace | None = None
 ) -> Pieces[tuple[list[Rows], Facts]]:
     """What `score_task` does, in pieces. A ``pace`` is for scorers that judge each record by itself (`runner.scoring`)."""
+    hear(task, store.journal, fingerprints)
     rows = []
     facts = Facts()
     for filter_ in task.filters:
@@ -195,8 +161,8 @@ def _score_piece(
     seen: list[dict[str, Score]] = [{} for _ in records]
     for collector, state in zip(collectors, states, strict=True):
         scorer = collector.rows.scorer
-        judged = [_judged(scorer, record, store.journal, fingerprints) for record in good]
-        scores = iter(scorer.score(judged, state))
+        found_of = [judged(scorer, record, store.journal, fingerprints) for record in good]
+        scores = iter(scorer.score(found_of, state))
         for record, found in zip(records, seen, strict=True):
             unit = record.sample.id
             if record.complete:
@@ -226,7 +192,7 @@ def _score_groups(
             else:
                 groups.setdefault(name, []).append(position)
         for name, positions in groups.items():
-            members = [_judged(scorer, r, store.journal, fingerprints) for r in records.at(positions)]
+            members = [judged(scorer, r, store.journal, fingerprints) for r in records.at(positions)]
             broken = next((r for r in members if not r.complete), None)
             if broken is not None:
                 collector.fail(name, replace(broken, sample=_shared(members)))
@@ -243,13 +209,6 @@ def _shared(members: Sequence[Record]) -> Sample:
         name: value for name, value in first.slices.items() if all(r.sample.slices.get(name) == value for r in members)
     }
     return replace(first, slices=shared)
-
-
-def _judged(scorer: Scorer, record: Record, journal: Journal, fingerprints: Mapping[str, str]) -> Record:
-    if not scorer.roles or not record.complete:
-        return record
-    answers = tuple(journal.get(q.key) for q in keyed_requests(scorer, record, fingerprints))
-    return replace(record, judged={scorer.name: answers})
 
 
 def _score_file(stack: ExitStack, store: RunStore, task: str, filter_: str, scorer: Scorer) -> IO[bytes]:

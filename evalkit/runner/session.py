@@ -6,7 +6,7 @@ import gc
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,26 +17,25 @@ from evalkit.cache import ResponseCache, default_folder
 from evalkit.encoder.base import watched
 from evalkit.errors import ConfigError
 from evalkit.models.base import KeepingModel, Model
-from evalkit.models.callable import CallableModel
-from evalkit.runner.answers import Answers
+from evalkit.runner.asking import Asker, first_round
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
-from evalkit.runner.execute import Execution, Observer, execute, final_from_now, stop_on_signals
+from evalkit.runner.execute import Execution, final_from_now, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
+from evalkit.runner.roles import public
 from evalkit.runner.run import Run, write_summaries
-from evalkit.runner.score import Facts, Scored, scorer_requests
+from evalkit.runner.score import Facts, Scored
 from evalkit.runner.scoring import Scoring, Watching
 from evalkit.runner.store import RunStore, file_name, find_run, newest_unfinished, read_manifest, require_same_config
 from evalkit.runner.stored import task_entry
 from evalkit.runner.summarise import summarise, summarise_group
 from evalkit.secrets import redact_text, scrub_facts, scrub_message
-from evalkit.tasks.base import Task
 from evalkit.tasks.schema import GroupConfig
-from evalkit.types import Json, Request, Response, Summary, content_hash
+from evalkit.types import Json, Response, Summary, content_hash
 
 #: Options that may change from one execution of a run to the next: the last ones count.
 _SPENDING = ("max_cost", "max_tokens_total", "price", "prices", "cache")
@@ -237,6 +236,7 @@ def _manifest(prepared: Prepared, config: dict[str, Json], config_hash: str, nam
         "command": [scrub_message(redact_text(word)) for word in prepared.options.command],
         "model": _model_facts(prepared.model),
         "fingerprints": prepared.fingerprints,
+        "roles": {role: public(info) for role, info in prepared.infos.items()},
         "environment": environment(),
         "warnings": list(prepared.warnings),
         "tasks": {ready.name: _task_manifest(ready) for ready in prepared.tasks},
@@ -306,49 +306,25 @@ def _ask_everything(
 ) -> Execution:
     """The tasks' own requests first, then those of scorers that ask models of theirs."""
     tasks = [ready.task for ready in prepared.tasks]
-    progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, tasks)), len(store.journal))
+    progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, prepared.tasks)), len(store.journal))
     live = None if isinstance(progress, Silent) else LiveScores(store.journal, list(prepared.tasks))
     requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
     watch = _Watch(progress, live)
 
-    def ask(model: Model, requests: Iterable[Request], observer: Observer | None = None) -> Execution:
-        answers = None
-        if cache is not None and isinstance(model, CallableModel):
-            # its code tells an edited function, but not another value of what it refers to
-            progress.warning(f"answers of {model.name} are not cached: nothing tells when a Python callable has changed")
-        elif cache is not None:
-            answers = Answers(cache, model.name)
-        return execute(
-            model,
-            requests,
-            store.journal,
-            stop=stop,
-            observer=observer,
-            retry_errors=prepared.options.retry_errors,
-            account=account,
-            answers=answers,
-            meanwhile=scoring.ahead if scoring.can_begin else None,
-        )
-
-    counts = ask(prepared.model, requests, watch)
-    for role, model in prepared.roles.items():
-        if not stop.is_set():
-            progress.phase(f"asking the {role}")
-            asked = _of_role(scorer_requests(store, list(prepared.tasks), prepared.fingerprints), role)
-            counts += ask(model, asked)
+    asker = Asker(store, progress, stop, account, cache, prepared.options.retry_errors, scoring.ahead)
+    counts = asker.ask(prepared.model, requests, watch)
+    if prepared.roles and not stop.is_set():
+        counts += asker.ask_scorers(prepared.tasks, prepared.roles, prepared.fingerprints, watch)
     return counts
 
 
-def _estimate(task: Task) -> int:
-    """About how many requests a task makes: by its first sample's choices (rendering prompts here could disturb draws)."""
+def _estimate(ready: ReadyTask) -> int:
+    """About how many requests a task and its scorers make: by its first sample (rendering prompts could disturb draws)."""
+    task = ready.task
     first = next(iter(task.samples()), None)
     scored = task.output_type == "multiple_choice"
     choices = len(first.choices) if scored and first is not None and first.choices else 1
-    return len(task) * task.repeats * choices
-
-
-def _of_role(requests: Iterator[Request], role: str) -> Iterator[Request]:
-    return (q for q in requests if q.role == role)
+    return len(task) * task.repeats * choices + first_round(task, ready).total()
 
 
 def _status(counts: Execution, store: RunStore, prepared: Prepared) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evalkit.errors import EvalkitError, ScorerError
 from evalkit.runner.score import Scored
-from evalkit.scorers.base import Scorer
+from evalkit.scorers.base import RoleInfo, Scorer, bound
 from evalkit.scorers.common import references
 from evalkit.tasks.base import Filter, texts
 from evalkit.types import Record, Request, Response, Sample
@@ -25,8 +25,8 @@ class Trial:
 def try_out(task: Scored, sample: Sample, requests: Sequence[Request]) -> list[Trial]:
     """Filter and score ``sample`` as if a model had answered: the reference itself, or likelier earlier choices.
 
-    Scorers over groups and scorers that ask models only name their group and make their requests. Raises EvalkitError
-    where a filter or a scorer fails (in code of the task's folder, too).
+    Scorers over groups only name their group, scorers that ask models make their requests (to one that can do everything).
+    Raises EvalkitError where a filter or a scorer fails (in code of the task's folder, too).
     """
     said = next(iter(references(sample)), "1")
     responses = tuple(
@@ -52,11 +52,19 @@ def _record(filter_: Filter, sample: Sample, requests: Sequence[Request], respon
     return Record(sample, tuple(requests), responses, filter_.name, answer)
 
 
+def trial_record(filter_: Filter, sample: Sample, repeats: int = 1) -> Record:
+    """``sample`` as a generation task would have it answered, without its prompt."""
+    requests = [Request("generate", "", repeat=repeat, task=sample.task, sample_id=sample.id) for repeat in range(repeats)]
+    said = next(iter(references(sample)), "1")
+    return _record(filter_, sample, requests, tuple(Response("", text=said, tokens=1, finish="stop") for _ in requests))
+
+
 def _reason(scorer: Scorer, record: Record) -> str | None:
     try:
         if scorer.roles:
-            scorer.requests(record)
-            return None
+            scorer = bound(scorer, {role: _able(role) for role in scorer.roles}, None)
+            if scorer.requests(record):
+                return None
         if scorer.unit == "group":
             return "it belongs to no group" if scorer.group(record) is None else None
         (score,) = scorer.score([record], scorer.prepare([record]))
@@ -69,3 +77,8 @@ def _reason(scorer: Scorer, record: Record) -> str | None:
     if (score.reason or "").startswith(f"{scorer.name} failed: "):  # a function of the task's folder
         raise ScorerError(f"on the first sample, with a made-up answer, {score.reason}")
     return score.reason or "no reason given"
+
+
+def _able(role: str) -> RoleInfo:
+    """A model that can do whatever a scorer asks of it."""
+    return RoleInfo(role, "a model", "", frozenset({"loglikelihood", "loglikelihood_rolling", "generate"}), chat=True)
