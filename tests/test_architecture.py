@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "evalkit"
 LAYERS = {
     "types": 0, "jsonlines": 0, "errors": 0, "resources": 0, "secrets": 0, "figures": 0,
-    "registry": 1, "stats": 1, "cache": 1, "rubric": 1, "yamlmodel": 1, "prices": 1, "onednn": 1, "digest": 1, "quiet": 1, "hub": 1,
+    "registry": 1, "stats": 1, "cache": 1, "rubric": 1, "yamlmodel": 1,
+    "prices": 1, "onednn": 1, "digest": 1, "quiet": 1, "hub": 1,
     "tasks": 2, "data": 2, "models": 2, "scorers": 2, "engine": 2, "encoder": 2, "classifiers": 2,
     "runner": 3, "ratings": 3,
     "comparison": 4, "human": 4, "calibrate": 4, "importers": 4,
