@@ -23,7 +23,7 @@ def repeated_answers(record: Record) -> list[str] | None:
     return given
 
 
-class _Extracted(BaseScorer):
+class Extracted(BaseScorer):
     """Answers reduced to what is compared: an optional pattern's match, then exact match's cleaning."""
 
     def __init__(self, pattern: str | None, ignore_case: bool, ignore_punctuation: bool) -> None:
@@ -50,7 +50,7 @@ class _Extracted(BaseScorer):
 
 
 @serves("generate_until")
-class PassAtK(_Extracted):
+class PassAtK(Extracted):
     """Chance that at least one of k answers is right, estimated without bias from all repeats (Chen et al. 2021).
 
     ``all_of_k`` adds pass^k, the chance that all k are right. An answer is right when it (or the ``pattern``'s match)
@@ -99,7 +99,7 @@ class PassAtK(_Extracted):
 
 
 @serves("generate_until")
-class MajorityVote(_Extracted):
+class MajorityVote(Extracted):
     """Whether the most frequent answer of all repeats is right; the earlier one wins a tie."""
 
     name = "majority_vote"

@@ -6,7 +6,7 @@ The way of Sentence-BERT (Reimers and Gurevych, 2019): the states of the last la
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,12 +98,7 @@ class EmbeddingSimilarity(NeuralScorer):
         golds = [references(record.sample) for record in records]
         usable = [texts is not None and bool(gold) for texts, gold in zip(given, golds, strict=True)]
         wanted = [t for texts, gold, use in zip(given, golds, usable, strict=True) if use for t in (*(texts or ()), *gold)]
-        encoder = self.encoder()
-        texts = list(dict.fromkeys(wanted))
-        rows = encoder.tokenise([self.how.dressed(text) for text in texts], max_tokens=self.how.max_tokens)
-        rows = [replace(row, blank=not text.strip()) for row, text in zip(rows, texts, strict=True)]
-        vectors = dict(zip(texts, embedded(encoder, rows, self.how.pooling), strict=True))
-        tokens = dict(zip(texts, rows, strict=True))
+        vectors, tokens = self.vectors(wanted)
         scores = []
         for record, said, gold in zip(records, given, golds, strict=True):
             if said is None:
@@ -114,6 +109,15 @@ class EmbeddingSimilarity(NeuralScorer):
                 value = float(np.mean([max(cosine(vectors[a], vectors[g]) for g in gold) for a in said]))
                 scores.append(scored((value,), value, [tokens[t] for t in (*said, *gold)]))
         return scores
+
+    def vectors(self, texts: Iterable[str]) -> tuple[dict[str, Rows], dict[str, Tokens]]:
+        """The vector of length 1 (see `cosine`) and the tokens of each text, all encoded in one go, equal ones once."""
+        encoder = self.encoder()
+        wanted = list(dict.fromkeys(texts))
+        rows = encoder.tokenise([self.how.dressed(text) for text in wanted], max_tokens=self.how.max_tokens)
+        rows = [replace(row, blank=not text.strip()) for row, text in zip(rows, wanted, strict=True)]
+        found = embedded(encoder, rows, self.how.pooling)
+        return dict(zip(wanted, found, strict=True)), dict(zip(wanted, rows, strict=True))
 
 
 def embedded(encoder: Encoder, rows: Sequence[Tokens], pooling: str) -> list[Rows]:
