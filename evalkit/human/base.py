@@ -63,6 +63,8 @@ class Study:
     annotators: tuple[str, ...]
     rows: tuple[Row, ...]
     """Of all annotators, each annotator's in the order of the sheet."""
+    warnings: tuple[str, ...] = ()
+    """What the tasks say of texts that may hurt (``content_warning``), for raters to know before they read any."""
 
 
 Level = Literal["error", "warning"]
