@@ -46,17 +46,14 @@ from evalkit.runner.checkpoints import find_checkpoints
 from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
-from evalkit.runner.prepare import Prepared, prepare, scorer_spec
-from evalkit.runner.rescoring import require_answers, require_columns, with_scorers
+from evalkit.runner.prepare import Prepared, prepare
+from evalkit.runner.rescoring import rescore_run
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.series import Member, known_series, listed, open_series
-from evalkit.runner.session import Progress, Silent, run_prepared, score_run
+from evalkit.runner.session import Progress, Silent, run_prepared
 from evalkit.runner.store import RunStore, find_run
-from evalkit.runner.stored import stored_tasks
 from evalkit.runner.sweep import Intent, Present, check_options, finished_run, intents, run_series
-from evalkit.scorers.registry import misfits
-from evalkit.tasks.schema import GroupConfig
 
 __all__ = [
     "ClassifierReport",
@@ -162,33 +159,38 @@ def rescore(
     name: str | Path,
     scorers: Sequence[str | Mapping[str, Any]] = (),
     *,
+    roles: Mapping[str, Any] | None = None,
     output_dir: str | Path = "runs",
     allow_code: bool | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> Run:
-    """Score a run's stored responses again, with further ``scorers`` on top of its tasks' own. No model is called.
+    """Score a run's stored responses again, with further ``scorers`` on top of its tasks' own.
 
-    A scorer that cannot measure some of the tasks is left out there, with a warning.
+    The model under test is never asked. Models are called only where one is named: as ``roles`` (role -> model), or by a
+    scorer (``judge:coherence,model=...``). Their answers and what they cost join the run. A scorer that cannot measure some
+    of the tasks is left out there, with a warning.
 
-    Raises ScorerError for a scorer that needs model calls of its own which the run does not hold, DataError for one that
-    reads a column which the run's data has not.
+    Args:
+        name: a run, as `open_run` has it.
+        scorers: as in a task file.
+        roles: role -> model that scorers may ask.
+        output_dir: where the run is looked for by name.
+        allow_code: whether code of task folders may be loaded; as the run was allowed to, by default.
+        progress: who shows how it goes; nobody by default.
+        settings: of `RunOptions`, for the models that are called: ``max_cost`` (of these roles), ``price``, ``cache``,
+            ``retry_errors``, ``device``, ``max_connections``, ...
+
+    Raises:
+        ScorerError: a scorer needs model calls that the run does not hold, and no model is named for them.
+        DataError: a scorer reads a column which the run's data has not.
+        Incomplete, Interrupted: not all was answered; the run is as it was, and the same again goes on.
     """
+    options = RunOptions(tasks=(), model=None, roles=roles or {}, scorers=scorers, **settings)
     store = RunStore.open(find_run(str(name), Path(output_dir)), write=True)
     export = Export()
     try:
-        progress = progress or Silent()
-        added = [scorer_spec(item) for item in scorers]
-        entries = with_scorers(store.manifest["tasks"], added)
-        for line in (warnings := misfits(added, {name: entry["output_type"] for name, entry in entries.items()})):
-            progress.warning(line)
-        tasks = stored_tasks(store, {**store.manifest, "tasks": entries}, allow_code=allow_code)
-        fingerprints = dict(store.manifest["fingerprints"])
-        require_columns(store, tasks, entries)
-        require_answers(store, tasks, fingerprints)
-        groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
-        score_run(store, tasks, groups, fingerprints, progress, export.watching)
-        warnings = list(dict.fromkeys([*store.manifest["warnings"], *warnings]))
-        store.update(tasks=entries, warnings=warnings)  # only now: a scorer that does not work must not stay with the run
+        rescore_run(store, options, allow_code=allow_code, progress=progress or Silent(), watching=export.watching)
     finally:
         store.close()
     done = Run(store)

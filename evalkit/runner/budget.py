@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -44,14 +44,18 @@ class Account:
     tokens: int = 0
     cost_usd: float = 0.0
 
-    def restore(self, stored: Mapping[str, Any] | None, journal: Journal) -> None:
-        """Take up a run again: what its manifest kept, and what its journal holds beyond that (all, after a kill)."""
+    def restore(self, stored: Mapping[str, Any] | None, journal: Journal, counting: Collection[str] | None = None) -> None:
+        """Take up a run again: what its manifest kept, and what its journal holds beyond that (all, after a kill).
+
+        The budget is of what all roles took, or those of ``counting``.
+        """
         for row in (stored or {}).get("rows", ()):
             self._row(row["role"], row["task"]).__iadd__(restored(row["usage"]))
         for role, task, response in journal.asked((stored or {}).get("upto", 0)):
             self._row(role, task).add(response)
-        self.tokens = sum(usage.tokens for usage in self.rows.values())
-        self.cost_usd = sum(usage.cost_usd for usage in self.rows.values())
+        counted = [usage for (role, _), usage in self.rows.items() if counting is None or role in counting]
+        self.tokens = sum(usage.tokens for usage in counted)
+        self.cost_usd = sum(usage.cost_usd for usage in counted)
 
     def priced(self, request: Request, response: Response) -> Response:
         """The response with its cost; where the server told no tokens and money or tokens are counted, with estimates."""

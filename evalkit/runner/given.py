@@ -12,7 +12,17 @@ from evalkit.errors import DataError
 from evalkit.models.base import ChatModel, ConnectingModel, Model
 from evalkit.models.given import ROW, GivenModel
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import Prepared, ReadyTask, bound_tasks, check_scorers, role_model, role_specs, scorer_spec
+from evalkit.runner.prepare import (
+    Prepared,
+    ReadyTask,
+    bound_tasks,
+    check_scorers,
+    judge_warnings,
+    role_model,
+    role_specs,
+    scorer_spec,
+)
+from evalkit.runner.roles import role_infos
 from evalkit.runner.trial import try_out
 from evalkit.scorers.common import NO_REFERENCE
 from evalkit.scorers.registry import build_scorers
@@ -96,7 +106,8 @@ def _prepared(
     alone = len(outputs.systems) == 1
     name = system if given_name is None else given_name if alone else f"{given_name}_{system}"
     tasks = bound_tasks([ready], model, roles)
-    return Prepared(replace(options, model=model, name=name), tasks, (), model, roles, tuple(_odd(system, outputs)))
+    warnings = [*_odd(system, outputs), *judge_warnings(tasks, role_infos({"model": model, **roles}))]
+    return Prepared(replace(options, model=model, name=name), tasks, (), model, roles, tuple(warnings))
 
 
 def _odd(system: str, outputs: Outputs) -> Iterator[str]:

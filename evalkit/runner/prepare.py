@@ -15,8 +15,10 @@ from evalkit.models.base import ConnectingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
+from evalkit.runner.records import Scored
 from evalkit.runner.roles import role_info, role_infos
-from evalkit.scorers.base import RoleInfo, Scorer, ScorerSpec, bound, scorer_named
+from evalkit.scorers.base import BindingScorer, RoleInfo, Scorer, ScorerSpec, bound, scorer_named
+from evalkit.scorers.judge.pointwise import related_warnings
 from evalkit.scorers.registry import build_scorers, fits, misfits
 from evalkit.tasks.base import Filter, Task
 from evalkit.tasks.letter import in_form, left_out
@@ -207,6 +209,7 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
             f"--apply-chat-template: {model.name} renders its template itself, so that it cannot score texts in it: leave "
             f"out the flag, or {scored[0]}"
         )
+    notes += judge_warnings(tasks, role_infos({"model": model, **roles}))
     return Prepared(options, bound_tasks(tasks, model, roles), selection.groups, model, roles, (*selection.warnings, *notes))
 
 
@@ -222,15 +225,30 @@ def bound_tasks(tasks: Sequence[ReadyTask], model: Model, roles: Mapping[str, Mo
 
 
 def role_specs(options: RunOptions, tasks: Sequence[ReadyTask]) -> dict[str, Any]:
-    """The models by role: those that the run names, and for further roles the one that a scorer has for it."""
+    """The models by role: those that the run names, and for further roles the one that a scorer has for it.
+
+    Raises ConfigError for a role without a model, and where scorers name different ones for it.
+    """
     found = dict(options.roles)
     for scorer in (scorer for ready in tasks for scorer in ready.scorers):
         for role in scorer.roles:
             usual = getattr(scorer, "default_models", {}).get(role)
             if role not in found and usual is None:
                 raise ConfigError(f"a scorer asks the role {role!r}; name its model with --role {role}=provider/name")
+            if usual is not None and role not in options.roles and found.get(role, usual) != usual:
+                raise ConfigError(
+                    f"the scorers name two models for the role {role!r}, {found[role]} and {usual}: give one of them a role "
+                    f"of its own (the parameter role: {role}_2), or both one model with --role {role}=provider/name"
+                )
             found.setdefault(role, usual)
     return found
+
+
+def judge_warnings(tasks: Sequence[Scored], infos: Mapping[str, RoleInfo]) -> list[str]:
+    """A line for every judge of these tasks that is the model under test (``model``) or of its family, each once."""
+    judges = {role for task in tasks for s in task.scorers if isinstance(s, BindingScorer) for role in s.roles}
+    found = related_warnings((info for role, info in infos.items() if role in judges), infos.get("model"))
+    return list(dict.fromkeys(found))
 
 
 def _all_ready(

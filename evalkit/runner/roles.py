@@ -49,8 +49,11 @@ def public(info: RoleInfo) -> dict[str, Json]:
 
 
 def remembered(manifest: Mapping[str, Any]) -> dict[str, RoleInfo]:
-    """All models of a stored run by role, the one under test as ``model``; empty for runs that did not keep them."""
+    """All models of a stored run by role, the one under test as ``model`` (which alone is known of older runs)."""
+    name = str(manifest.get("model", {}).get("name"))
+    known = {"model": {"name": name, "fingerprint": manifest["fingerprints"].get("model", ""), "kinds": [], "chat": False}}
+    known |= manifest.get("roles", {})
     return {
         role: RoleInfo(role, item["name"], item["fingerprint"], frozenset(item["kinds"]), item["chat"], family(item["name"]))
-        for role, item in manifest.get("roles", {}).items()
+        for role, item in known.items()
     }

@@ -6,24 +6,23 @@ import gc
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalkit.cache import ResponseCache, default_folder
+from evalkit.cache import ResponseCache
 from evalkit.encoder.base import watched
 from evalkit.errors import ConfigError
 from evalkit.models.base import KeepingModel, Model
-from evalkit.runner.asking import Asker, first_round
+from evalkit.runner.asking import Asker, Watch, keep_account, response_cache, scorers_requests, tell_of_unknown_prices
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.environment import environment, installed
 from evalkit.runner.execute import Execution, final_from_now, stop_on_signals
 from evalkit.runner.files import writing
 from evalkit.runner.live import LiveScores
-from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import planned
 from evalkit.runner.prepare import Prepared, ReadyTask
 from evalkit.runner.roles import public
@@ -35,7 +34,7 @@ from evalkit.runner.stored import task_entry
 from evalkit.runner.summarise import summarise, summarise_group
 from evalkit.secrets import redact_text, scrub_facts, scrub_message
 from evalkit.tasks.schema import GroupConfig
-from evalkit.types import Json, Response, Summary, content_hash
+from evalkit.types import Json, Summary, content_hash
 
 #: Options that may change from one execution of a run to the next: the last ones count.
 _SPENDING = ("max_cost", "max_tokens_total", "price", "prices", "cache")
@@ -102,10 +101,10 @@ def run_prepared(
             model.keep(opened.path / "kept" / file_name(role))
     with closing(opened), stop_on_signals(stop), _settled(), _scoring(prepared, opened, watching) as scoring:
         account.restore(opened.manifest.get("spent"), opened.journal)
-        _tell_of_unknown_prices(account, models, progress)
-        with _cache(prepared.options, progress) as cache:
+        tell_of_unknown_prices(account, models, progress)
+        with response_cache(prepared.options, progress) as cache:
             counts = _ask_everything(prepared, opened, run, progress, stop, account, cache, scoring)
-        _keep_account(opened, account, models)
+        keep_account(opened, account, models)
         if counts.from_cache:
             progress.phase(f"{counts.from_cache} answers from the cache")
         status = _status(counts, opened, prepared)
@@ -137,39 +136,6 @@ def _settled() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextmanager
-def _cache(options: RunOptions, progress: Progress) -> Iterator[ResponseCache | None]:
-    """The response cache, where one is wanted."""
-    if not options.cache:
-        yield None
-        return
-    cache = ResponseCache(default_folder() if options.cache is True else Path(options.cache), progress.warning)
-    try:
-        yield cache
-    finally:
-        cache.close()
-
-
-def _tell_of_unknown_prices(account: Account, models: Mapping[str, Model], progress: Progress) -> None:
-    for role, model in models.items():
-        if account.quotes[role].price is None and not account.quotes[role].local:
-            of = "" if role == "model" else f"{role}:"
-            progress.warning(
-                f"the price of {model.name} is not known, so no cost is shown; --price {of}in=...,out=... gives it"
-            )
-    if account.budget.max_cost is not None and not any(quote.price for quote in account.quotes.values()):
-        progress.warning(
-            "--max-cost has no effect: nothing that this run asks has a bill; --price in=...,out=... gives it one"
-        )
-
-
-def _keep_account(store: RunStore, account: Account, models: Mapping[str, Model]) -> None:
-    """What was spent so far goes to the manifest, for readers and for the next execution of this run."""
-    prices = {role: {"model": models[role].name, **quote.public()} for role, quote in account.quotes.items()}
-    usage = account.public({role: model.name for role, model in models.items()})
-    store.update(usage=usage, prices=prices, spent=account.stored(store.journal.position()))
 
 
 def score_run(
@@ -275,25 +241,6 @@ def _default_name(prepared: Prepared) -> str:
     return f"{model}_{names[0] if len(names) == 1 else f'{len(prepared.tasks)}-tasks'}"
 
 
-class _Watch:
-    """Counts answers and keeps the running values; the observer of `execute`."""
-
-    def __init__(self, progress: Progress, live: LiveScores | None) -> None:
-        self._progress = progress
-        self._live = live
-        self._done = 0
-        self._errors = 0
-
-    def answered(self, task: str, response: Response) -> None:
-        self._done += 1
-        self._errors += response.error is not None
-        running = None
-        if self._live is not None:
-            self._live.answered(task, response)
-            running = self._live.value(task)
-        self._progress.answered(task, self._done, self._errors, running)
-
-
 def _ask_everything(
     prepared: Prepared,
     store: RunStore,
@@ -309,7 +256,7 @@ def _ask_everything(
     progress.started(run, sum(len(task) for task in tasks), sum(map(_estimate, prepared.tasks)), len(store.journal))
     live = None if isinstance(progress, Silent) else LiveScores(store.journal, list(prepared.tasks))
     requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
-    watch = _Watch(progress, live)
+    watch = Watch(progress, live)
 
     asker = Asker(store, progress, stop, account, cache, prepared.options.retry_errors, scoring.ahead)
     counts = asker.ask(prepared.model, requests, watch)
@@ -324,7 +271,7 @@ def _estimate(ready: ReadyTask) -> int:
     first = next(iter(task.samples()), None)
     scored = task.output_type == "multiple_choice"
     choices = len(first.choices) if scored and first is not None and first.choices else 1
-    return len(task) * task.repeats * choices + first_round(task, ready).total()
+    return len(task) * task.repeats * choices + scorers_requests(ready).total()
 
 
 def _status(counts: Execution, store: RunStore, prepared: Prepared) -> str:
@@ -343,7 +290,12 @@ def _counts(store: RunStore, counts: Execution) -> dict[str, Json]:
     """Of this execution; ``answers`` and ``failures`` are those of the whole run."""
     found = asdict(counts)
     found.pop("seconds")
-    return {**found, "answers": len(store.journal), "failures": store.journal.failures}
+    return {**found, **answer_counts(store)}
+
+
+def answer_counts(store: RunStore) -> dict[str, Json]:
+    """What the run holds in all: distinct requests that are answered, and that failed."""
+    return {"answers": len(store.journal), "failures": store.journal.failures}
 
 
 def _timing(store: RunStore, counts: Execution, begun: float) -> dict[str, Json]:

@@ -15,8 +15,8 @@ from evalkit.errors import StoreError
 from evalkit.runner.roles import remembered
 from evalkit.runner.score import Scored
 from evalkit.runner.store import MANIFEST, RunStore
-from evalkit.scorers.base import BaseScorer, MetricInfo, Scorer, ScorerSpec, ScoringPlan, Unit, bound
-from evalkit.scorers.registry import build_scorers
+from evalkit.scorers.base import BaseScorer, MetricInfo, RoleInfo, Scorer, ScorerSpec, ScoringPlan, Unit, bound
+from evalkit.scorers.registry import build_scorer, build_scorers, fits
 from evalkit.tasks.base import Filter
 from evalkit.tasks.filters import pipelines
 from evalkit.tasks.schema import TaskConfig
@@ -54,9 +54,23 @@ def stored_tasks(store: RunStore, manifest: Mapping[str, Any], *, allow_code: bo
     """
     store.require_whole()
     allowed = bool(manifest["config"].get("allow_code")) if allow_code is None else allow_code
-    tasks = [_rebuilt(store, name, entry, allowed) for name, entry in manifest["tasks"].items()]
+    infos = remembered(manifest)
+    tasks = [_rebuilt(store, name, entry, allowed, infos) for name, entry in manifest["tasks"].items()]
     _recall(store, tasks)
     return tasks
+
+
+def scorer_names(
+    store: RunStore, manifest: Mapping[str, Any], specs: Sequence[ScorerSpec], *, allow_code: bool | None = None
+) -> set[str]:
+    """What the scorers that ``specs`` build are called, in the tasks of the run that they fit."""
+    allowed = bool(manifest["config"].get("allow_code")) if allow_code is None else allow_code
+    return {
+        build_scorer(spec, _plan(store, name, entry, allowed)).name
+        for name, entry in manifest["tasks"].items()
+        for spec in specs
+        if fits(spec, entry["output_type"])
+    }
 
 
 def read_tasks(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[StoredTask]:
@@ -67,17 +81,17 @@ def read_tasks(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[StoredT
     """
     store.require_whole()
     allowed = bool(manifest["config"].get("allow_code"))
-    known = _remembered(store)
+    known, infos = _remembered(store), remembered(manifest)
     for name, entry in manifest["tasks"].items():
         if name not in known:
-            task = _rebuilt(store, name, entry, allowed)
+            task = _rebuilt(store, name, entry, allowed, infos)
             _recall(store, [task])
             yield task
             continue
 
         @cache
         def again(name: str = name, entry: Mapping[str, Any] = entry) -> Mapping[str, Scorer]:
-            return {scorer.name: scorer for scorer in _rebuilt(store, name, entry, allowed).scorers}
+            return {scorer.name: scorer for scorer in _rebuilt(store, name, entry, allowed, infos).scorers}
 
         scorers = tuple(PastScorer(item, again) for item in known[name])
         yield StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), scorers)
@@ -127,20 +141,25 @@ def _remembered(store: RunStore) -> Mapping[str, Any]:
     return {}
 
 
-def _rebuilt(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> StoredTask:
-    plan = scoring_plan(
+def _rebuilt(
+    store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool, infos: Mapping[str, RoleInfo]
+) -> StoredTask:
+    candidate = infos.get("model")
+    scorers = tuple(
+        bound(scorer, infos, candidate) if infos.keys() >= set(scorer.roles) else scorer
+        for scorer in build_scorers(_plan(store, name, entry, allowed))
+    )
+    return StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), scorers)
+
+
+def _plan(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> ScoringPlan:
+    return scoring_plan(
         _definition(store, name, entry),
         allow_code=allowed,
         multiple_inputs=entry["multiple_inputs"],
         multiple_targets=entry["multiple_targets"],
         extra=tuple(ScorerSpec(item["name"], item["params"]) for item in entry.get("extra_scorers", ())),
     )
-    infos = remembered(store.manifest)
-    candidate = infos.pop("model", None)
-    scorers = tuple(
-        bound(scorer, infos, candidate) if infos.keys() >= set(scorer.roles) else scorer for scorer in build_scorers(plan)
-    )
-    return StoredTask(name, entry["num_fewshot"], _filters(store, name, entry, allowed), scorers)
 
 
 def _filters(store: RunStore, name: str, entry: Mapping[str, Any], allowed: bool) -> tuple[Filter, ...]:
