@@ -21,8 +21,11 @@ PART_NAMES: dict[Part, str] = {"input": "input", "source": "context", "reference
 #: UTF-16 units in a cell at most. Excel takes 32,767, and a guard may come before.
 CELL_LIMIT = 32_766
 
-#: The page that holds whole what does not fit into a cell.
-TEXTS = "texts.html"
+#: The sheets of a workbook; the last one is hidden.
+INSTRUCTIONS, RATINGS, META = "Instructions", "Ratings", "_meta"
+
+#: What stands for an output without any text.
+EMPTY = "(the text is empty)"
 
 #: What an annotator writes where a criterion cannot be rated; an empty cell was forgotten.
 NOT_APPLICABLE = "N/A"
@@ -74,12 +77,12 @@ def _texts(rubric: Rubric) -> list[Column]:
 
 def whole_texts(study: Study, row: Row) -> dict[str, str]:
     """The texts of a row by column, uncut; what is missing is empty."""
-    return {column.name: cleaned(_part(row, column)) for column in columns(study) if column.role == "text"}
+    return {column.name: _part(row, column) for column in columns(study) if column.role == "text"}
 
 
 def text_cells(study: Study, row: Row) -> dict[str, str]:
     """The texts of a row by column as the cells hold them: cut, with a sign, where a spreadsheet would cut (or refuse)."""
-    return {name: cut(text, row.id) for name, text in whole_texts(study, row).items()}
+    return {name: cut(text, row) for name, text in whole_texts(study, row).items()}
 
 
 def row_digest(study: Study, row: Row) -> str:
@@ -87,19 +90,38 @@ def row_digest(study: Study, row: Row) -> str:
     return text_digest(*text_cells(study, row).values())
 
 
+def texts_file(annotator: str) -> str:
+    """The page beside an annotator's sheet that holds whole what no cell can hold or show."""
+    return f"{annotator}_texts.html"
+
+
+def meta(study: Study, annotator: str) -> dict[str, list[str]]:
+    """What a workbook's hidden sheet says of itself: a name and its values a row."""
+    rows = [row for row in study.rows if row.annotator == annotator]
+    return {
+        "study_id": [study.id],
+        "rubric": [study.rubric.rubric, str(study.rubric.version), study.rubric.hash],
+        "rows": [str(len(rows))],
+        "digest": [text_digest(*(row.id + row.digest for row in rows))],
+        "columns": [column.name for column in columns(study)],
+    }
+
+
 def _part(row: Row, column: Column) -> str:
     output: Output | None = row.second if column.side == "B" else row.first
     if output is None:
         raise ValueError(f"row {row.id} has no second output")
-    found = {"input": output.input, "source": output.source, "reference": output.reference, "output": output.text}
-    return found[column.part or "output"] or ""
+    if column.part == "output":
+        return cleaned(output.text) if output.text.strip() else EMPTY
+    found = {"input": output.input, "source": output.source, "reference": output.reference}
+    return cleaned(found[column.part or "input"] or "")
 
 
-def cut(text: str, row: str) -> str:
-    """``text``, or what of it a cell can hold with a sign that it goes on in `TEXTS` under the id ``row``."""
+def cut(text: str, row: Row) -> str:
+    """``text``, or what of it a cell can hold with a sign that it goes on in `texts_file` under the row's id."""
     if units(text) <= CELL_LIMIT:
         return text
-    sign = f"\n[... cut: the whole text is in {TEXTS} under {row}]"
+    sign = f"\n[... cut: the whole text is in {texts_file(row.annotator)} under {row.id}]"
     room = CELL_LIMIT - len(sign)
     kept = text.encode("utf-16-le")[: 2 * room].decode("utf-16-le", errors="ignore")
     return kept + sign

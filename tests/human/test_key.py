@@ -122,8 +122,9 @@ def test_the_digest_forgives_what_a_spreadsheet_does_and_nothing_else() -> None:
 
 def test_a_text_that_no_cell_can_hold_is_cut_with_a_sign() -> None:
     long = "\U0001f600" * 20_000
-    cell = layout.cut(long, "xbcdfghj")
+    row = Row("xbcdfghj", "annotator_02", 1, "item", output("a", "alpha", long))
+    cell = layout.cut(long, row)
     assert layout.units(cell) <= layout.CELL_LIMIT and layout.units(cell) > layout.CELL_LIMIT - 3
-    assert cell.endswith("[... cut: the whole text is in texts.html under xbcdfghj]")
-    assert layout.cut("short", "x") == "short"
+    assert cell.endswith("[... cut: the whole text is in annotator_02_texts.html under xbcdfghj]")
+    assert layout.cut("short", row) == "short"
     cell.encode("utf-8")
