@@ -69,6 +69,9 @@ def cases() -> list[tuple[str, OutputType]]:
         "coreference_choice",
         "coreference_pairs",
         "stereotype_pairs",
+        "self_consistency",  # these want several answers, or a judge
+        "selfcheck",
+        "claims",
     }  # units of their own, tested apart
     for item in scorers_listing():  # these need a checkpoint, or a parameter that has no default
         if "batch_tokens" in item.params or "required" in item.params.values():
