@@ -41,6 +41,7 @@ from evalkit.report.sweep import Sweep
 from evalkit.report.sweep import export as export_sweep
 from evalkit.report.sweep_marks import MARGIN
 from evalkit.report.sweep_panels import Reader, panels
+from evalkit.runner.asking import scorers_requests
 from evalkit.runner.budget import quotes_of
 from evalkit.runner.checkpoints import find_checkpoints
 from evalkit.runner.given import GivenOptions, prepare_given
@@ -138,7 +139,10 @@ def run(
 def plan(
     tasks: str | Sequence[str] | None = None, model: Any = None, *, options: RunOptions | None = None, **settings: Any
 ) -> list[TaskPlan]:
-    """What `run` would ask, with no call: samples, requests, distinct requests, tokens and cost a task."""
+    """What `run` would ask, with no call: samples, requests, distinct requests, tokens and cost a task.
+
+    What judges are asked comes on top: see `TaskPlan.scorers_ask`.
+    """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     prepared = prepare(options, connect=False)
     prices = quotes_of(options, {"model": prepared.model, **prepared.roles})
@@ -147,6 +151,7 @@ def plan(
     for found, ready in zip(plans, prepared.tasks, strict=True):
         found.form = ready.definition.form
         found.unsure = open_question and ready.task.output_type == "multiple_choice"
+        found.scorers_ask = dict(scorers_requests(ready))
     return plans
 
 

@@ -142,7 +142,7 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
 
     from evalkit import api
     from evalkit.cli.output import print_json, print_table, say
-    from evalkit.report.numbers import count
+    from evalkit.report.numbers import count, counted
     from evalkit.report.usage import dollars
 
     plans = api.plan(options=_run_options(settings))
@@ -165,6 +165,9 @@ def _plan(settings: dict[str, Any], json: bool) -> None:
         say(f"multiple choice that is not asked by log-likelihoods: {', '.join(formed)}")
     if unsure := [plan.task for plan in plans if plan.unsure]:
         say(f"a server that scores no given texts is asked in letter form (--form letter counts that): {', '.join(unsure)}")
+    for role in dict.fromkeys(role for plan in plans for role in plan.scorers_ask):
+        asked = sum(plan.scorers_ask.get(role, 0) for plan in plans)
+        say(f"on top, scorers ask the {role} about {counted(asked, 'request')}, before any that is asked again")
     if known["cost_usd_at_most"]:
         say("the cost takes every answer for as long as it may be, and no prompt for cached; judges come on top")
 

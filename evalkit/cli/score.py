@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from evalkit.cli import options as o
-from evalkit.errors import ConfigError, Interrupted
+from evalkit.errors import ConfigError, Incomplete, Interrupted
 
 if TYPE_CHECKING:
     from evalkit.api import PairedScores, Scores
@@ -43,20 +43,35 @@ def score(
     baseline: Baseline = None,
     task: TaskName = None,
     roles: o.Role = None,
+    retry_errors: o.RetryErrors = None,
+    max_cost: o.MaxCost = None,
+    max_tokens_total: o.MaxTokensTotal = None,
+    price: o.Price = None,
+    prices: o.Prices = None,
+    cache: o.Cache = None,
+    cache_dir: o.CacheDir = None,
     output_dir: o.OutputDir = None,
     name: o.Name = None,
     allow_code: o.AllowCode = None,
     new: o.New = False,
     json: o.Json = False,
 ) -> None:
-    """Score outputs that are there already: text, JSONL, CSV or TSV files, of one system or of several."""
+    """Score outputs that are there already: text, JSONL, CSV or TSV files, of one system or of several.
+
+    Judges among the scorers are asked; what they may spend (--max-cost) is for each system apart.
+    """
     import sys
 
     from evalkit import api
-    from evalkit.cli.output import print_json, print_results, results_json, say
+    from evalkit.cli.output import print_json, results_json
     from evalkit.cli.progress import shown
+    from evalkit.cli.settings import from_flags
     from evalkit.data.textfile import stem
 
+    asking = {
+        "roles": roles, "retry_errors": retry_errors, "max_cost": max_cost, "max_tokens_total": max_tokens_total,
+        "price": price, "prices": prices, "cache": cache_dir or cache,
+    }  # fmt: skip
     if not predictions:
         raise ConfigError("no outputs given; name a file of them with --predictions FILE")
     options = api.GivenOptions(
@@ -68,7 +83,7 @@ def score(
         output_dir=output_dir or "runs",
         new=new,
         allow_code=bool(allow_code),
-        roles=_pairs("--role", roles),
+        **from_flags(asking),
         command=("evalkit", *sys.argv[1:]),
     )
     with shown() as progress:
@@ -85,12 +100,22 @@ def score(
         raise Interrupted("interrupted; whatever was scored is kept. Run the same command again to resume")
     if json:
         print_json(_document(done) if len(done.runs) > 1 else results_json(done.run))
-        return
+    else:
+        _show(done)
+    if done.status != "complete":
+        raise Incomplete("incomplete: not everything was answered. Run the same command again to go on")
+
+
+def _show(done: Scores) -> None:
+    from evalkit.cli.output import print_results, say, say_usage
+
     if len(done.runs) == 1:
         print_results(done.run)
     else:
         _print_systems(done)
     for run in done.runs.values():
+        if run.manifest["roles"].keys() - {"model"}:
+            say_usage(run)
         say(f"report: {run.path / 'report.html'}")
 
 

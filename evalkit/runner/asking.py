@@ -90,12 +90,18 @@ class Asker:
             for role in [role for role in rounds.roles if role in models]:
                 if self.stop.is_set() or counts.budget or counts.systemic:
                     return counts
-                self.progress.phase(f"asking the {role}")
-                counts += self.ask(models[role], rounds.requests(role), observer)
+                counts += self.ask(models[role], self._told(f"asking the {role}", rounds.requests(role)), observer)
             if self.stop.is_set() or counts.budget or counts.systemic:
                 return counts
             going_on = rounds.next()
         return counts
+
+    def _told(self, text: str, requests: Iterator[Request]) -> Iterator[Request]:
+        """``requests``, with a word when the first one is made: only then is it known that there are any."""
+        for number, request in enumerate(requests):
+            if number == 0:
+                self.progress.phase(text)
+            yield request
 
 
 class Watch:

@@ -52,6 +52,12 @@ class GivenOptions:
     new: bool = False
     allow_code: bool = False
     roles: Mapping[str, Any] = field(default_factory=dict)
+    retry_errors: bool = False
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
+    price: Any = None
+    prices: Any = None
+    cache: Any = False
     command: Sequence[str] = ()
 
 
@@ -76,6 +82,12 @@ def prepare_given(
         output_dir=options.output_dir,
         new=options.new,
         max_error_rate=1.0,  # what a file does not hold, no resuming will bring
+        retry_errors=options.retry_errors,
+        max_cost=options.max_cost,
+        max_tokens_total=options.max_tokens_total,
+        price=options.price,
+        prices=options.prices,
+        cache=options.cache,
         command=options.command,
     )
     task = _GivenTask(

@@ -77,7 +77,8 @@ class TaskPlan:
     ``estimated``: the model cannot count tokens, so those of the context are guessed from its length. ``cost_usd_at_most``
     takes every answer for as long as it may be, and nothing for cached; None where there is no price. ``form`` is that of a
     multiple-choice task which is asked in another one than by log-likelihoods; ``unsure``: a server that turns out not to
-    score given texts is asked in letter form instead.
+    score given texts is asked in letter form instead. ``scorers_ask``: about how many requests scorers make of each role on
+    top, before any reply has to be asked for again.
     """
 
     task: str
@@ -92,6 +93,7 @@ class TaskPlan:
     cost_usd_at_most: float | None = None
     form: str | None = None
     unsure: bool = False
+    scorers_ask: dict[str, int] = field(default_factory=dict)
 
 
 def forecast(tasks: Sequence[Task], model: Model, price: Price | None = None) -> list[TaskPlan]:

@@ -13,13 +13,12 @@ from typing import Any
 from evalkit.errors import ConfigError, Incomplete, Interrupted, ScorerError
 from evalkit.figures import counted
 from evalkit.models.base import ConnectingModel, KeepingModel, Model
-from evalkit.runner.asking import Asker, Watch, first_round, keep_account, response_cache, tell_of_unknown_prices
+from evalkit.runner.asking import Asker, Watch, keep_account, response_cache, tell_of_unknown_prices
 from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.execute import stop_on_signals
 from evalkit.runner.judging import Rounds
 from evalkit.runner.options import RunOptions
 from evalkit.runner.prepare import check_columns, judge_warnings, role_model, scorer_spec
-from evalkit.runner.records import TaskRecords
 from evalkit.runner.roles import public, remembered, role_infos
 from evalkit.runner.run import Run
 from evalkit.runner.scoring import Watching
@@ -53,9 +52,10 @@ def rescore_run(
         tasks = stored_tasks(store, {**manifest, **known}, allow_code=allow_code)
     require_answers(store, tasks, fingerprints, models)
     if models:
-        for line in (related := judge_warnings(tasks, remembered({**manifest, **known}))):
+        related = judge_warnings(tasks, remembered({**manifest, **known}))
+        for line in (fresh := [line for line in related if line not in store.manifest["warnings"]]):
             progress.warning(line)
-        warnings += related
+        warnings += fresh
         ask_judges(store, tasks, models, fingerprints, options, progress)
     groups = [GroupConfig.model_validate(group) for group in store.manifest["groups"]]
     score_run(store, tasks, groups, fingerprints, progress, watching)
@@ -186,7 +186,7 @@ def ask_judges(
             model.keep(store.path / "kept" / file_name(role))
     tell_of_unknown_prices(account, models, progress)
     with stop_on_signals(stop), response_cache(options, progress) as cache:
-        progress.started(Run(store), *_size(store, tasks, models), 0)
+        progress.started(Run(store), *_size(store, tasks, models, fingerprints))
         asker = Asker(store, progress, stop, account, cache, options.retry_errors)
         counts = asker.ask_scorers(tasks, models, fingerprints, Watch(progress))
     keep_account(store, account, models)
@@ -203,13 +203,13 @@ def ask_judges(
         progress.warning(f"{counted(counts.failed, 'request')} failed for good; --retry-errors asks them again")
 
 
-def _size(store: RunStore, tasks: Sequence[StoredTask], models: Mapping[str, Model]) -> tuple[int, int]:
-    """Samples, and about how many requests they make of ``models``: as many each as the first one that is answered."""
-    samples = requests = 0
-    for task in tasks:
-        records = [TaskRecords(store, task.name, filter_) for filter_ in task.filters]
-        samples += len(records[0])
-        first = [found for of in records if (found := next((r for r in of if r.complete), None)) is not None]
-        expected = first_round(task, first, len(records[0]))
-        requests += sum(n for role, n in expected.items() if role in models)
-    return samples, requests
+def _size(
+    store: RunStore, tasks: Sequence[StoredTask], models: Collection[str], fingerprints: Mapping[str, str]
+) -> tuple[int, int, int]:
+    """Samples, the requests that they make of ``models`` at first, and how many of these are answered."""
+    requests = answered = 0
+    for request in Rounds(store, tasks, fingerprints).requests():
+        if request.role in models:
+            requests += 1
+            answered += request.key in store.journal
+    return sum(len(store.samples(task.name)) for task in tasks), requests, answered
