@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evalkit.errors import ScorerError
@@ -17,7 +17,7 @@ from evalkit.scorers.base import RoleInfo
 from evalkit.scorers.judge.base import Verdict, Via
 from evalkit.scorers.judge.labels import check_labels, from_loglikelihoods, from_top_logprobs
 from evalkit.scorers.judge.prompt import Answer
-from evalkit.scorers.judge.verdict import response_verdict
+from evalkit.scorers.judge.verdict import NOT_ALL_SEEN, response_verdict
 from evalkit.scorers.letters import TOP
 from evalkit.types import Message, Prompt, Request, Response
 
@@ -69,7 +69,10 @@ def answer_form(mode: Mode) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question: its messages, the scale, the judge's role, and how its answer is had."""
+    """A question: its messages, the scale, the judge's role, and how its answer is had.
+
+    ``slot`` says which of several scales it is about, where its requests do not count labels.
+    """
 
     messages: tuple[Message, ...]
     points: Mapping[str, float]
@@ -78,6 +81,7 @@ class Ask:
     mode: Mode
     via: Via
     max_tokens: int
+    slot: int = 0
 
     def requests(self) -> Iterator[Request]:
         """The first round."""
@@ -87,7 +91,7 @@ class Ask:
                 yield Request("loglikelihood", prompt, f"{blank}{label}", slot=slot, role=self.role)
         elif self.via == "top_logprobs":
             params = {**_greedy(_LABEL_TOKENS), "logprobs": True, "top_logprobs": _LIKELIEST}
-            yield Request("generate", self._prompt("Rating:"), params=params, role=self.role)
+            yield Request("generate", self._prompt("Rating:"), params=params, slot=self.slot, role=self.role)
         else:
             for draw in range(self.mode.draws):
                 yield self._written(draw, 0)
@@ -99,9 +103,9 @@ class Ask:
     def _written(self, draw: int, attempt: int) -> Request:
         sampled = self.mode.kind == "sample" or attempt > 0
         params = _sampled(self.max_tokens) if sampled else _greedy(self.max_tokens)
-        return Request(
-            "generate", self._prompt("Reply:"), params=params, repeat=draw + attempt * self.mode.draws, role=self.role
-        )
+        repeat = draw + attempt * self.mode.draws
+        prompt = self._prompt("Reply:")
+        return Request("generate", prompt, params=params, slot=self.slot, repeat=repeat, role=self.role)
 
     def _prompt(self, cue: str) -> Prompt:
         return self.messages if self.chat else plain(self.messages, cue)
@@ -114,16 +118,21 @@ class Ask:
         if broken is not None or None in responses:
             return [response_verdict(broken, self.points)]
         known = [response for response in responses if response is not None]
+        if any(response.truncated for response in known):
+            return [Verdict("error", reason=NOT_ALL_SEEN)]
         if self.via == "loglikelihood":
             logprobs = [math.nan if r.logprob is None else r.logprob for r in known]
             return [from_loglikelihoods(self.points, logprobs)]
-        top = known[0].extra.get(TOP)
-        if not isinstance(top, Mapping):
-            return [Verdict("error", reason="the judge's server gives no top_logprobs; use score_mode: sample:20")]
-        found = from_top_logprobs(self.points, top)
-        return [
-            found if found.state == "score" else Verdict("error", None, None, {}, 1.0, found.reason, known[0].text or "")
-        ]
+        return [_from_tokens(known[0], self.points)]
+
+
+def _from_tokens(response: Response, points: Mapping[str, float]) -> Verdict:
+    """The verdict in an answer with its likeliest first tokens; a judge that begins to refuse is told by its text."""
+    top = response.extra.get(TOP)
+    if not isinstance(top, Mapping):
+        return Verdict("error", reason="the judge's server gives no top_logprobs; use score_mode: sample:20")
+    found = from_top_logprobs(points, top)
+    return found if found.state == "score" else replace(found, reply=response.text or "")
 
 
 def plain(messages: Sequence[Message], cue: str) -> str:
@@ -164,9 +173,13 @@ def resolved(
 
 
 def acceptable(request: Request, response: Response, points: Mapping[str, float]) -> bool:
-    """Whether a judge's answer may serve other runs: a written reply only if it holds a verdict."""
-    if request.kind != "generate" or "top_logprobs" in request.params:
-        return response.error is None
+    """Whether a judge's answer may serve other runs: only if it is one, and what was asked for can be read from it."""
+    if response.error is not None or response.truncated:
+        return False
+    if request.kind != "generate":
+        return response.logprob is not None
+    if "top_logprobs" in request.params:
+        return _from_tokens(response, points).state == "score"
     return response_verdict(response, points).state == "score"
 
 
@@ -186,8 +199,10 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _unread(response: Response | None, verdict: Verdict) -> bool:
-    """Whether a reply came that held no verdict; a call that failed was retried where calls are made."""
-    return response is not None and response.error is None and verdict.state == "error"
+    """Whether a reply came that held no verdict. A call that failed was retried where calls are made, and what did not fit
+    will not fit another time.
+    """
+    return response is not None and response.error is None and not response.truncated and verdict.state == "error"
 
 
 def _greedy(max_tokens: int) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,14 +14,17 @@ from evalkit.rubric.load import load_criteria
 from evalkit.rubric.schema import Criterion, Style
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo, RoleInfo, Scorer
 from evalkit.scorers.common import answers, no_answer, one_of, references, serves, source_text, whole
-from evalkit.scorers.judge.asking import Ask, acceptable, answer_form, combined, parse_mode, resolved, way
+from evalkit.scorers.judge.asking import Ask, Mode, acceptable, answer_form, combined, parse_mode, resolved, way
 from evalkit.scorers.judge.base import Texts, Verdict, Via
-from evalkit.scorers.judge.pointwise import asked_of, related_warnings
+from evalkit.scorers.judge.canaries import DRAWS, REFERENCE, canary_texts, pair_canaries
+from evalkit.scorers.judge.pointwise import asked_of, lacking, related_warnings
 from evalkit.scorers.judge.prompt import pair_prompt
 from evalkit.stats.length_control import controlled_win_rate, length_gap
 from evalkit.types import Json, Record, Request, Response, Score, content_hash
 
 _STYLES = ("score_only", "rate_explain", "analyze_rate")
+#: What a canary may win of its two comparisons with a right answer before it is told: less than one tie.
+_CANARY_WINS = 0.2
 #: Columns of the statistics.
 _WIN, _FLIP, _FIRST, _DECIDED, _LENGTH, _OTHER = range(6)
 
@@ -34,11 +38,13 @@ class JudgePairwise(BaseScorer):
         rubric: a pairwise rubric, by name or file.
         model: the judge, as ``--model`` has it; ``--role`` overrides it.
         orders: ``both`` (every pair is shown twice, with sides swapped) or ``random`` (once, the side fixed by the sample).
-        swap: what two orders that disagree count as: ``tie`` (half a win, as MT-bench) or ``average`` of the two verdicts.
-        score_mode, style, source, input, reference, max_tokens: as of the scorer ``judge``.
+        swap: what two orders that disagree count as: ``tie`` (half a win, as MT-bench; a win in one order and a tie in the
+            other is a tie, too) or ``average`` of the two verdicts (as AlpacaEval).
+        score_mode, style, source, input, reference, max_tokens, canaries: as of the scorer ``judge``.
 
     ``win_rate`` counts a tie as half; ``win_rate_lc`` is it at equal length; ``flip_rate`` is the share of pairs whose
-    winner changes with the order, ``first_slot`` the share of decided verdicts for the text that stood first.
+    winner changes with the order, ``first_slot`` the share of decided verdicts for the text that stood first. A pair that
+    lacks the verdict of one order has none: the other order alone would bring back the bias that both take out.
     """
 
     name = "judge_pairwise"
@@ -64,6 +70,7 @@ class JudgePairwise(BaseScorer):
         input: str | None = None,
         reference: str | None = None,
         max_tokens: int = 768,
+        canaries: bool = True,
     ) -> None:
         self._rubric, criteria = load_criteria(rubric)
         if self._rubric.form != "pairwise":
@@ -80,15 +87,17 @@ class JudgePairwise(BaseScorer):
         self._mode = parse_mode(score_mode)
         self._style: Style = one_of("style", style or self._rubric.style, _STYLES)  # type: ignore[assignment]
         self._max_tokens = whole("max_tokens", max_tokens)
+        self._canaries = canaries
         self._shown = set(self._rubric.shows(self._criterion))
         self._source, self._input, self._reference = source or "source", input, reference
-        wanted = [self._source] if "source" in self._shown else []
-        self.columns = tuple(dict.fromkeys([self._against, *wanted, *(c for c in (input, reference) if c)]))
+        named = {"source": self._source, "input": input, "reference": reference}
+        self.columns = (self._against, *(column for part, column in named.items() if column and part in self._shown))
         if self._orders == "random":
             self.metrics = tuple(metric for metric in self.metrics if metric.name != "flip_rate")
         self._judge: RoleInfo | None = None
         self._via: Via | None = None
         self._warnings: tuple[str, ...] = ()
+        self._heard: list[dict[str, Json]] = []
 
     def parameters(self) -> Mapping[str, Json]:
         judge = self._judge
@@ -104,8 +113,8 @@ class JudgePairwise(BaseScorer):
             "style": self._style if self._mode.kind != "logprobs" else None,
             "max_tokens": self._max_tokens if self._mode.kind != "logprobs" else None,
             "source": self._source if "source" in self._shown else None,
-            "input": self._input,
-            "reference": self._reference,
+            "input": self._input if "input" in self._shown else None,
+            "reference": self._reference if "reference" in self._shown else None,
         }
 
     def bind(self, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
@@ -113,6 +122,7 @@ class JudgePairwise(BaseScorer):
         bound._judge = roles[self.roles[0]]
         bound._via = way(self._mode, bound._judge, self._criterion.scale.points, self._rubric.rubric)
         bound._warnings = related_warnings([bound._judge], candidate)
+        bound._heard = []
         return bound
 
     def requests(self, record: Record) -> Sequence[Request]:
@@ -124,13 +134,31 @@ class JudgePairwise(BaseScorer):
     def acceptable(self, request: Request, response: Response) -> bool:
         return acceptable(request, response, self._criterion.scale.points)
 
+    def standing(self) -> Sequence[Request]:
+        return [request for _, _, ask in self._canary_asks() for request in ask.requests()]
+
+    def hear(self, answers: Sequence[Response | None]) -> None:
+        """Each canary's share of the two orders in which it beat a plain and right answer."""
+        asked = list(self._canary_asks())
+        verdicts, _ = resolved([ask for _, _, ask in asked], answers, retries=0)
+        wins: dict[str, list[float | None]] = {}
+        for (name, swapped, _), draws in zip(asked, verdicts, strict=True):
+            value = combined(draws).value if draws else None
+            wins.setdefault(name, []).append(None if value is None else 1 - value if swapped else value)
+        self._heard = []
+        for name, found in wins.items():
+            known = [value for value in found if value is not None]
+            value = math.fsum(known) / len(known) if len(known) == len(found) else None
+            earned = value is not None and value > _CANARY_WINS
+            self._heard.append({"canary": name, "criterion": self._criterion.name, "value": value, "earned": earned})
+
     def score_one(self, record: Record) -> Score:
         given = answers(record)
         if given is None:
             return Score.unscored(no_answer(record))
-        other = source_text(record.sample, self._against)
-        if other is None:
-            return Score.unscored(f"the sample has no answer to compare with (column {self._against!r})")
+        other, missing = source_text(record.sample, self._against), self._missing(record)
+        if other is None or missing is not None:
+            return Score.unscored(missing or f"the sample has no answer to compare with (column {self._against!r})")
         asks = self._asks(record)
         verdicts, pending = resolved([ask for ask, _ in asks], record.judged.get(self.name, ()))
         if pending:
@@ -151,10 +179,10 @@ class JudgePairwise(BaseScorer):
             found = shown[at * per_answer : (at + 1) * per_answer]
             values = [1 - v.value if swapped else v.value for v, swapped in found if v.value is not None]
             if len(values) < per_answer:
-                continue  # one order alone would bring back the bias that two of them take out
-            flipped = len(values) == 2 and (values[0] - 0.5) * (values[1] - 0.5) < 0
-            wins.append(0.5 if flipped and self._swap == "tie" else math.fsum(values) / len(values))
-            flips.append(float(flipped))
+                continue
+            agreement = math.prod(value - 0.5 for value in values) if len(values) == 2 else 1.0
+            wins.append(0.5 if agreement <= 0 and self._swap == "tie" else math.fsum(values) / len(values))
+            flips.append(float(agreement < 0))
         if not wins:
             reason = next((v.reason for v, _ in shown if v.reason), None) or "the judge gave no verdict"
             return Score.unscored(reason, verdicts=told)
@@ -162,7 +190,7 @@ class JudgePairwise(BaseScorer):
         first = sum(value > 0.5 for value in decided)
         length = math.fsum(len(text) for text in given) / len(given)
         win = math.fsum(wins) / len(wins)
-        flip = math.fsum(flips) / len(flips) if self._orders == "both" else math.nan
+        flip = math.fsum(flips) / len(flips)
         return Score(
             (win, flip, float(first), float(len(decided)), length, float(len(other))), win, detail={"verdicts": told}
         )
@@ -192,8 +220,9 @@ class JudgePairwise(BaseScorer):
                 "random": 0.5,
                 "constant": 0.5,
             },
-            "agrees_with_longest": float((win[decided] == longest[decided]).mean()) if decided.any() else None,
+            "agrees_with_longest": float(((win > 0.5) == (longest > 0.5))[decided].mean()) if decided.any() else None,
             "ties": float((win == 0.5).mean()),
+            **({"canaries": self._heard} if self._heard else {}),
         }
 
     def notes(self, stats: Array) -> Sequence[str]:
@@ -202,34 +231,54 @@ class JudgePairwise(BaseScorer):
         equal = float(self.aggregate(stats, np.ones(len(stats)))["win_rate_lc"])
         if abs(plain - equal) > 0.1:
             notes.append(f"length moves the win rate by {abs(plain - equal) * 100:.0f} points ({equal:.3f} at equal length)")
+        fell = [canary for canary in self._heard if canary["earned"]]
+        if fell:
+            worst = max(fell, key=lambda canary: float(canary["value"]))
+            notes.append(
+                f"{len(fell)} of {len(self._heard)} canaries won against a right answer ({worst['canary']!r}: "
+                f"{worst['value']:.2f})"
+            )
         return notes
 
     def _asks(self, record: Record) -> list[tuple[Ask, bool]]:
         """For every answer one question an order, and whether the other answer stands first."""
         other = source_text(record.sample, self._against)
         given = answers(record)
-        if given is None or other is None:
+        if given is None or other is None or self._missing(record):
             return []
-        return [(self._ask(record, text, other, swapped), swapped) for text in given for swapped in self._sides(record)]
+        context = self._context(record)
+        return [(self._ask(context, text, other, swapped), swapped) for text in given for swapped in self._sides(record)]
+
+    def _canary_asks(self) -> Iterator[tuple[str, bool, Ask]]:
+        if self._canaries:
+            for name, output in pair_canaries(self._criterion).items():
+                for swapped in (False, True):
+                    ask = self._ask(canary_texts(output), output, REFERENCE, swapped)
+                    yield name, swapped, replace(ask, mode=Mode(self._mode.kind, min(self._mode.draws, DRAWS)))
 
     def _sides(self, record: Record) -> tuple[bool, ...]:
         if self._orders == "both":
             return (False, True)
         return (int(content_hash([record.sample.task, record.sample.id], 4), 16) % 2 == 1,)
 
-    def _ask(self, record: Record, text: str, other: str, swapped: bool) -> Ask:
-        if self._judge is None or self._via is None:
-            raise ScorerError("the judge is not bound to a model; a run does that when its models are loaded")
+    def _missing(self, record: Record) -> str | None:
+        return lacking(self._context(record), self._shown, self._source)
+
+    def _context(self, record: Record) -> Texts:
+        """All that a judge may see beside the two answers."""
         sample = record.sample
-        first, second = (other, text) if swapped else (text, other)
-        reference = source_text(sample, self._reference) if self._reference else next(iter(references(sample)), None)
-        texts = Texts(
-            first,
+        return Texts(
+            "",
             input=asked_of(record) if self._input is None else source_text(sample, self._input),
             source=source_text(sample, self._source),
-            reference=reference,
-            other=second,
+            reference=source_text(sample, self._reference) if self._reference else next(iter(references(sample)), None),
         )
+
+    def _ask(self, context: Texts, text: str, other: str, swapped: bool) -> Ask:
+        if self._judge is None or self._via is None:
+            raise ScorerError("the judge is not bound to a model; a run does that when its models are loaded")
+        first, second = (other, text) if swapped else (text, other)
+        texts = replace(context, output=first, other=second)
         messages = pair_prompt(self._rubric, self._criterion, texts, style=self._style, answer=answer_form(self._mode))
         points = self._criterion.scale.points
         return Ask(messages, points, self.roles[0], self._judge.chat, self._mode, self._via, self._max_tokens)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,16 @@ from evalkit.rubric.load import load_criteria
 from evalkit.rubric.schema import Criterion, Style
 from evalkit.scorers.base import Array, BaseScorer, MetricInfo, RoleInfo, Scorer
 from evalkit.scorers.common import NO_REFERENCE, answers, no_answer, one_of, references, serves, source_text, whole
-from evalkit.scorers.judge.asking import Ask, acceptable, answer_form, combined, parse_mode, resolved, way
+from evalkit.scorers.judge.asking import Ask, Mode, acceptable, answer_form, combined, parse_mode, resolved, way
 from evalkit.scorers.judge.base import Texts, Verdict, Via
-from evalkit.scorers.judge.canaries import canaries, canary_texts
+from evalkit.scorers.judge.canaries import DRAWS, canaries, canary_texts, threshold, worthless
 from evalkit.scorers.judge.panel import COMBINE, Combine, combine, disagreement
 from evalkit.scorers.judge.prompt import judge_prompt
 from evalkit.types import Json, Record, Request, Response, Score
 
 _STYLES = ("score_only", "rate_explain", "analyze_rate")
+#: The last columns of the statistics: probability on no label, then counts of verdicts (of draws, where there are several).
+_OUTSIDE, _FAILED, _REFUSED, _ASKED, _AGAIN = range(-5, 0)
 
 
 @serves("generate_until")
@@ -129,8 +132,8 @@ class Judge(BaseScorer):
         return resolved(self._asks(record), record.judged.get(self.name, ()))[1]
 
     def acceptable(self, request: Request, response: Response) -> bool:
-        scales = [criterion.scale.points for criterion in self._criteria]
-        return any(acceptable(request, response, points) for points in scales)
+        about = self._criteria[request.slot if request.kind == "generate" else 0]
+        return acceptable(request, response, about.scale.points)
 
     def standing(self) -> Sequence[Request]:
         return [request for _, _, ask in self._canary_asks() for request in ask.requests()]
@@ -146,6 +149,8 @@ class Judge(BaseScorer):
                 "value": verdict.value,
                 "floor": criterion.scale.floor,
                 "state": verdict.state,
+                "worthless": worthless(name, self._rubric, criterion),
+                "earned": verdict.value is not None and verdict.value > threshold(criterion.scale),
             }
             for (name, criterion, ask), found in zip(asked, verdicts, strict=True)
             if found
@@ -159,33 +164,37 @@ class Judge(BaseScorer):
         missing = self._missing(record)
         if missing:
             return Score.unscored(missing)
-        verdicts, pending = resolved(self._asks(record), record.judged.get(self.name, ()))
+        asks, replies = self._asks(record), record.judged.get(self.name, ())
+        verdicts, pending = resolved(asks, replies)
         if pending:
             return Score.unscored("the judge has not answered")
+        again = len(replies) - sum(len(list(ask.requests())) for ask in asks)
         found = iter([combined(draws) for draws in verdicts])
         table = [[[next(found) for _ in self._criteria] for _ in self.roles] for _ in given]  # answer x judge x criterion
-        return self._scored(table)
+        return self._scored(table, [draw for draws in verdicts for draw in draws], again)
 
-    def _scored(self, table: Sequence[Sequence[Sequence[Verdict]]]) -> Score:
+    def _scored(self, table: Sequence[Sequence[Sequence[Verdict]]], draws: Sequence[Verdict], again: int) -> Score:
+        together = [_mean(self._together(answer, c) for answer in table) for c in range(len(self._criteria))]
         by_judge = [
-            [_mean(answer[j][c].value for answer in table) for c in range(len(self._criteria))]
-            for j in range(len(self.roles))
+            _mean(answer[j][c].value for answer in table) for j in range(len(self.roles)) for c in range(len(self._criteria))
         ]
-        together = [combine(values, self._combine) for values in zip(*by_judge, strict=True)]
-        flat = [verdict for answer in table for judge in answer for verdict in judge]
-        failed = sum(verdict.state == "error" for verdict in flat)
-        refused = sum(verdict.state == "refusal" for verdict in flat)
         detail = {
             "verdicts": [self._told(role, judge) for answer in table for role, judge in zip(self.roles, answer, strict=True)]
         }
         if all(map(math.isnan, together)):
-            reason = next((v.reason for v in flat if v.reason), None) or "the judge gave no verdict"
+            reason = next((draw.reason for draw in draws if draw.reason), None) or "the judge gave no verdict"
             return Score.unscored(reason, **detail)
-        outside = [v.outside for v in flat if v.outside is not None and v.state == "score"]
-        per_judge = [value for row in by_judge for value in row] if len(self.roles) > 1 else []
-        tail = [_mean(outside), float(failed), float(refused), float(len(flat))]
+        outside = _mean(draw.outside for draw in draws if draw.state == "score")
+        counts = (sum(draw.state == state for draw in draws) for state in ("error", "refusal"))
+        tail = (outside, *map(float, counts), float(len(draws)), float(again))
         shown = [value for value in together if not math.isnan(value)]
-        return Score((*together, *per_judge, *tail), math.fsum(shown) / len(shown), detail=detail)
+        stats = (*together, *(by_judge if len(self.roles) > 1 else ()), *tail)
+        return Score(stats, math.fsum(shown) / len(shown), detail=detail)
+
+    def _together(self, answer: Sequence[Sequence[Verdict]], column: int) -> float:
+        """What the judges say of one answer by one criterion."""
+        values = [math.nan if judge[column].value is None else float(judge[column].value or 0.0) for judge in answer]
+        return combine(values, self._combine, _values(self._criteria[column]))
 
     def _told(self, role: str, verdicts: Sequence[Verdict]) -> dict[str, Json]:
         """What the report shows of one judge on one answer."""
@@ -202,7 +211,7 @@ class Judge(BaseScorer):
         return told
 
     def detail(self, stats: Array) -> Mapping[str, Json]:
-        failed, refused, asked = (float(stats[:, -k].sum()) for k in (3, 2, 1))
+        failed, refused, asked, again = stats[:, _FAILED:].sum(axis=0)
         found: dict[str, Json] = {
             "judges": {role: info.name for role, info in self._judges.items()},
             "rubric": self._rubric.rubric,
@@ -210,15 +219,19 @@ class Judge(BaseScorer):
             "verdicts": int(asked),
             "failed": int(failed),
             "refused": int(refused),
+            "asked_again": int(again),
         }
-        outside = stats[:, -4][~np.isnan(stats[:, -4])]
+        outside = stats[:, _OUTSIDE][~np.isnan(stats[:, _OUTSIDE])]
         if len(outside):
             found["outside"] = {"mean": float(outside.mean()), "worst": float(outside.max())}
         if len(self.roles) > 1:
             width = len(self._criteria)
             found["panel"] = {
                 criterion.name: disagreement(
-                    np.column_stack([stats[:, (j + 1) * width + c] for j in range(len(self.roles))]), self.roles
+                    np.column_stack([stats[:, (j + 1) * width + c] for j in range(len(self.roles))]),
+                    self.roles,
+                    self._combine,
+                    _values(criterion),
                 )
                 for c, criterion in enumerate(self._criteria)
             }
@@ -228,19 +241,22 @@ class Judge(BaseScorer):
 
     def notes(self, stats: Array) -> Sequence[str]:
         notes = list(self._warnings)
-        failed, refused, asked = (int(stats[:, -k].sum()) for k in (3, 2, 1))
+        failed, refused, asked, _ = (int(total) for total in stats[:, _FAILED:].sum(axis=0))
         if failed or refused:
             parts = [f"{failed} unreadable" if failed else "", f"{refused} refused" if refused else ""]
-            notes.append(f"{failed + refused} of {asked} verdicts missing ({', '.join(p for p in parts if p)})")
-        outside = stats[:, -4][~np.isnan(stats[:, -4])]
+            notes.append(
+                f"{failed + refused} of {asked} verdicts missing on scored samples ({', '.join(p for p in parts if p)})"
+            )
+        outside = stats[:, _OUTSIDE][~np.isnan(stats[:, _OUTSIDE])]
         if len(outside) and outside.mean() > 0.1:
             notes.append(f"{outside.mean():.0%} of the judge's probability is on no label")
-        fell = [c for c in self._heard if c["value"] is not None and c["value"] > c["floor"] + 0.5]
+        counted = [canary for canary in self._heard if canary["worthless"]]
+        fell = [canary for canary in counted if canary["earned"]]
         if fell:
-            worst = max(fell, key=lambda c: float(c["value"]))
+            worst = max(fell, key=lambda canary: float(canary["value"]) - float(canary["floor"]))
             notes.append(
-                f"{len(fell)} of {len(self._heard)} canaries earned more than the floor ({worst['canary']!r}: "
-                f"{worst['value']:.2f} for {worst['criterion']})"
+                f"{len(fell)} of {len(counted)} canaries earned more than the floor ({worst['canary']!r}: "
+                f"{worst['value']:.2f} for {worst['criterion']}, whose floor is {worst['floor']:g})"
             )
         return notes
 
@@ -262,14 +278,16 @@ class Judge(BaseScorer):
         messages = judge_prompt(self._rubric, criterion, texts, style=self._style, answer=form, criteria=self._criteria)
         via = self._vias[role, criterion.name]
         chat = self._judges[role].chat
-        return Ask(messages, criterion.scale.points, role, chat, self._mode, via, self._max_tokens)
+        slot = self._criteria.index(criterion)
+        return Ask(messages, criterion.scale.points, role, chat, self._mode, via, self._max_tokens, slot)
 
     def _canary_asks(self) -> Iterator[tuple[str, Criterion, Ask]]:
+        mode = Mode(self._mode.kind, min(self._mode.draws, DRAWS))
         if self._canaries:
             for role in self.roles:
                 for criterion in self._criteria:
                     for name, output in canaries(self._rubric, criterion).items():
-                        yield name, criterion, self._ask(role, criterion, canary_texts(output))
+                        yield name, criterion, replace(self._ask(role, criterion, canary_texts(output)), mode=mode)
 
     def _texts(self, record: Record, output: str) -> Texts:
         sample = record.sample
@@ -282,12 +300,7 @@ class Judge(BaseScorer):
 
     def _missing(self, record: Record) -> str | None:
         """Why a record lacks what the rubric shows."""
-        texts = self._texts(record, "")
-        if "source" in self._shown and texts.source is None:
-            return f"the sample has no source (column {self._source!r})"
-        if "reference" in self._shown and texts.reference is None:
-            return NO_REFERENCE
-        return None
+        return lacking(self._texts(record, ""), self._shown, self._source)
 
 
 def _metric(criterion: Criterion, name: str, column: int, headline: bool = True) -> MetricInfo:
@@ -300,6 +313,21 @@ def _metric(criterion: Criterion, name: str, column: int, headline: bool = True)
 def _mean(values: Iterable[float | None]) -> float:
     known = [value for value in values if value is not None and not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def _values(criterion: Criterion) -> tuple[float, ...]:
+    return tuple(criterion.scale.points.values())
+
+
+def lacking(texts: Texts, shown: Collection[str], source: str) -> str | None:
+    """Why an item cannot be judged: it lacks one of the parts that are ``shown``; ``source`` is the source's column."""
+    if "source" in shown and not (texts.source or "").strip():
+        return f"the sample has no source (column {source!r})"
+    if "reference" in shown and not (texts.reference or "").strip():
+        return NO_REFERENCE
+    if "input" in shown and not (texts.input or "").strip():
+        return "the sample has no request (name the column that holds it: input)"
+    return None
 
 
 def asked_of(record: Record) -> str | None:

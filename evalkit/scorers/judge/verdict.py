@@ -17,6 +17,10 @@ from evalkit.types import Json, Response
 #: Keys under which a JSON reply may hold its verdict, best first.
 KEYS = ("verdict", "score", "rating", "label", "answer", "choice", "preference")
 
+#: Why a verdict on a prompt that did not fit is none: what is dropped is its beginning, where the rubric stands.
+NOT_ALL_SEEN = "the prompt is longer than the judge's context"
+
+_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 _MARKS = r"(?:verdict|final\s+(?:score|rating|verdict))"
 _REFUSAL = re.compile(
@@ -37,33 +41,33 @@ def response_verdict(response: Response | None, points: Mapping[str, float]) -> 
         return Verdict("error", reason=f"the judge failed ({response.error.kind})")
     if response.text is None:
         return Verdict("error", reason="the judge gave no text")
+    if response.truncated:
+        return Verdict("error", reason=NOT_ALL_SEEN, reply=response.text)
     found = read_verdict(response.text, points)
-    if found.state == "error" and response.finish == "length":
+    if response.finish == "length" and (found.state == "error" or _unfinished(response.text, found, points)):
         return Verdict("error", reason="the judge's reply was cut off before its verdict", reply=response.text)
     return found
 
 
 def read_verdict(reply: str, points: Mapping[str, float]) -> Verdict:
     """What ``reply`` says on a scale of ``points`` (label -> value). Letter case, bold marks and ``4/5`` or ``4.0`` for 4 do
-    not matter; a value off the scale (3.5 among whole numbers, 7 of 5), several at once and none are errors.
+    not matter; a value off the scale (3.5 among whole numbers, 7 of 5), several at once and none are errors. What stands
+    between marks of thinking is no part of the reply, and what a block of JSON says counts less than a marked line after it.
     """
-    structured = _structured(reply)
-    if structured is not None:
-        return _on_scale(structured, points, reply)
-    marked = list(re.finditer(rf"{_MARKS}\s*[:=]\s*(\S.*)", _plain(reply), re.IGNORECASE))
-    if marked:
-        return _on_scale(_head(marked[-1].group(1), points), points, reply)
-    boxed = re.findall(r"\[\[\s*([^\[\]\n]{1,40}?)\s*\]\]", reply)
-    if boxed:
-        return _on_scale(boxed[-1], points, reply)
-    alone = _alone(reply)
-    if alone is not None and _label(alone, points) is not None:
-        return _on_scale(alone, points, reply)
-    if _REFUSAL.search(reply):
+    said = _THOUGHT.sub("", reply)
+    given = _structured(said)
+    if given is None:
+        given = _marked(said, points)
+    if given is None and (boxed := re.findall(r"\[\[\s*([^\[\]\n]{1,40}?)\s*\]\]", said)):
+        given = boxed[-1]
+    if given is None and (alone := _alone(said)) is not None and _label(alone, points) is not None:
+        given = alone
+    if given is not None:
+        return _on_scale(given, points, reply)
+    if _REFUSAL.search(said):
         return Verdict("refusal", reason="the judge declined", reply=reply)
-    return Verdict(
-        "error", reason="the judge gave no verdict" if reply.strip() else "the judge's reply is empty", reply=reply
-    )
+    reason = "the judge gave no verdict" if said.strip() else "the judge's reply is empty"
+    return Verdict("error", reason=reason, reply=reply)
 
 
 def first_digit(reply: str) -> float | None:
@@ -81,10 +85,19 @@ def _plain(reply: str) -> str:
     return re.sub(rf"({_MARKS}\s*[:=]?)\s*\n\s*", r"\1 ", text, flags=re.IGNORECASE)
 
 
+def _marked(reply: str, points: Mapping[str, float]) -> str | None:
+    """What the last marked line says."""
+    marked = list(re.finditer(rf"{_MARKS}\s*[:=]\s*(\S.*)", _plain(reply), re.IGNORECASE))
+    return _head(marked[-1].group(1), points) if marked else None
+
+
 def _structured(reply: str) -> Json | None:
-    """The verdict in a reply that is a JSON object, or whose last fenced block is one; ``None`` where there is none."""
-    fenced = _FENCE.findall(reply)
-    for text in ([fenced[-1]] if fenced else []) + [reply]:
+    """The verdict in a reply that is a JSON object, or whose last fenced block is one; ``None`` where there is none.
+
+    A block with a marked line behind it is no verdict: it may be quoted from the text that is judged.
+    """
+    fenced = [found for found in _FENCE.finditer(reply) if _marked(reply[found.end() :], {}) is None]
+    for text in ([fenced[-1].group(1)] if fenced else []) + [reply]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -93,6 +106,13 @@ def _structured(reply: str) -> Json | None:
             lowered = {str(key).casefold(): value for key, value in found.items()}
             return next((lowered[key] for key in KEYS if key in lowered), None)
     return None
+
+
+def _unfinished(reply: str, verdict: Verdict, points: Mapping[str, float]) -> bool:
+    """Whether a reply that was cut off ends in a label that may be the beginning of another one: 1 of 10."""
+    label = verdict.label or ""
+    longer = any(other != label and other.startswith(label) for other in points)
+    return longer and reply.rstrip().endswith(label)
 
 
 def _head(text: str, points: Mapping[str, float]) -> str:
@@ -145,6 +165,6 @@ def _spellings(labels: tuple[str, ...]) -> Mapping[str, str]:
 def _on_scale(given: Json, points: Mapping[str, float], reply: str) -> Verdict:
     label = _label(given, points)
     if label is None:
-        shown = " ".join(str(given).split())
-        return Verdict("error", reason=f"the judge's verdict {shown[:40]!r} is not one point of the scale", reply=reply)
+        # said without the verdict, so that a summary can count how often it happened; the reply is kept beside
+        return Verdict("error", reason="the judge's verdict is not one point of the scale", reply=reply)
     return Verdict("score", value=points[label], label=label, reply=reply)
