@@ -77,7 +77,7 @@ def test_a_span_always_holds_the_words_of_the_quotation(before, quote, after):
         '["A is b.", "C is d."]', '```json\n["A is b.", "C is d."]\n```', 'Here they are:\n["A is b.", "C is d."]\nDone.',
         '{"claims": ["A is b.", "C is d."]}', '[{"claim": "A is b."}, {"claim": "C is d.", "id": 2}]',
         "- A is b.\n- C is d.", "1. A is b.\n2) C is d.\n", '["A is b.", "a  is B.", " ", "C is d."]',
-        '["x"]\nNo, again:\n["A is b.", "C is d."]', '[\n  "A\\nis b.",\n  "C is d."\n]',
+        '<think>["x"]</think>- A is b.\n- C is d.', '["x"]\nNo, again:\n["A is b.", "C is d."]', '[\n  "A\\nis b.",\n  "C is d."\n]',
     ],
 )  # fmt: skip
 def test_lists_are_read(reply):
@@ -205,6 +205,7 @@ def test_an_unreadable_list_is_asked_for_again_and_then_given_up():
         ("I'm sorry, but I can't help with that.", "the judge declined"),
         (Response("k", text='["A is b.", "C', finish="length"), "cut off: raise max_tokens"),
         (Response("k", text="- A is b.\n- C", finish="length"), "cut off: raise max_tokens"),
+        (Response("k", text='["A is b."]', truncated=40), "longer than the judge's context"),
     ],
 )
 def test_failures_of_the_first_round_are_told_apart(reply, reason):

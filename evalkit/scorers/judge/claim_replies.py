@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from evalkit.scorers.judge.base import Verdict
 from evalkit.scorers.judge.quotes import quoted_span
+from evalkit.scorers.judge.verdict import spoken
 
 #: What a claim comes to. ``unverified``: called supported without words that stand in the source.
 Standing = Literal["supported", "contradicted", "not_in_source", "unverified"]
@@ -38,6 +39,7 @@ def read_claims(reply: str) -> tuple[str, ...] | None:
     A JSON list of texts (or of objects with a ``claim``), alone, in an object, in a fenced block or as the last thing of the
     reply; else a reply whose lines are all items of a list. An empty JSON list is one: there is nothing to check.
     """
+    reply = spoken(reply)
     for text in (*reversed(_FENCE.findall(reply)), reply):
         try:
             found = _listed(json.loads(text))
@@ -118,6 +120,7 @@ def finding(claim: str, verdict: Verdict, source: str) -> Finding:
 
 def read_quote(reply: str) -> str | None:
     """The quotation in a reply: of its JSON object, else what stands between the last QUOTE: and the verdict."""
+    reply = spoken(reply)
     for text in (*reversed(_FENCE.findall(reply)), reply):
         try:
             found = json.loads(text)

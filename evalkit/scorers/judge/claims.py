@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Listed:
     state: str = "score"
     reason: str | None = None
 
+
+#: The slot of the second round's requests; the first round's have 0.
+_CHECKING = 1
 
 #: Nothing is a verdict on this scale: only failures and refusals are told apart.
 _NO_SCALE = {"\0": 0.0}
@@ -111,10 +114,9 @@ class Claims(SingleJudge):
         return self._far(record, record.judged.get(self.name, ()))[1]
 
     def acceptable(self, request: Request, response: Response) -> bool:
-        prompt = request.prompt if isinstance(request.prompt, str) else request.prompt[0].content
-        if prompt.startswith(_SPLIT):
-            return self._listed(response).claims is not None
-        return acceptable(request, response, POINTS)
+        if request.slot == _CHECKING:
+            return acceptable(request, response, POINTS)
+        return response.error is None and self._listed(response).claims is not None
 
     def score_one(self, record: Record) -> Score:
         if answers(record) is None:
@@ -183,25 +185,27 @@ class Claims(SingleJudge):
         return list(zip(listed, found, strict=True))
 
     def _lists(self, asks: Sequence[Ask]) -> Talk[list[Listed]]:
-        """The claims of each answer; a reply without a list is asked for again, a call that failed was retried before."""
+        """The claims of each answer; a reply without a list is asked for again."""
         found: dict[int, Listed] = {}
         unread = list(range(len(asks)))
         for attempt in range(RETRIES + 1):
             replies = yield [asks[at].again(0, attempt) for at in unread]
             found |= {at: self._listed(reply) for at, reply in zip(unread, replies, strict=True)}
             pairs = zip(unread, replies, strict=True)
-            unread = [at for at, reply in pairs if reply is not None and not reply.error and found[at].state == "error"]
+            unread = [at for at, reply in pairs if reply is not None and found[at].state == "error" and _readable(reply)]
         return [found[at] for at in range(len(asks))]
 
     def _listed(self, response: Response | None) -> Listed:
-        cut = response is not None and response.finish == "length"
-        claims = None if response is None or response.text is None or cut else read_claims(response.text)
+        if response is None or not _readable(response) or response.text is None:
+            failed = response_verdict(response, _NO_SCALE)
+            return Listed(None, state=failed.state, reason=failed.reason)
+        if response.finish == "length":
+            return Listed(None, state="error", reason="the judge's list of claims was cut off: raise max_tokens")
+        claims = read_claims(response.text)
         if claims is not None:
             return Listed(claims[: self._most], len(claims))
         failed = response_verdict(response, _NO_SCALE)
-        reason = "the judge's list of claims was cut off: raise max_tokens" if cut else failed.reason
-        if failed.state == "error" and failed.reply and not cut:
-            reason = "the judge gave no list of claims"
+        reason = failed.reason if failed.state == "refusal" else "the judge gave no list of claims"
         return Listed(None, state=failed.state, reason=reason)
 
     def _split(self, answer: str) -> Ask:
@@ -210,13 +214,18 @@ class Claims(SingleJudge):
 
     def _check(self, claim: str, source: str, key: str) -> Ask:
         shown = f"{tagged('the source text', source, key)}\n\n{tagged('the claim', claim, key)}"
-        return self.ask((Message("system", _CHECK), Message("user", f"{shown}\n\n{_QUOTING}")))
+        return replace(self.ask((Message("system", _CHECK), Message("user", f"{shown}\n\n{_QUOTING}"))), slot=_CHECKING)
 
     def _checked(self, record: Record) -> list[str]:
         return [answer for answer in answers(record) or () if answer.strip()]
 
     def _text(self, record: Record) -> str | None:
         return asked_of(record) if self._source is None else source_text(record.sample, self._source)
+
+
+def _readable(response: Response) -> bool:
+    """Whether a reply came to all that was asked. Calls that failed were retried before, and what did not fit never will."""
+    return response.error is None and not response.truncated
 
 
 def _tail(stats: Array) -> list[int]:

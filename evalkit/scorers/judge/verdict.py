@@ -54,7 +54,7 @@ def read_verdict(reply: str, points: Mapping[str, float]) -> Verdict:
     not matter; a value off the scale (3.5 among whole numbers, 7 of 5), several at once and none are errors. What stands
     between marks of thinking is no part of the reply, and what a block of JSON says counts less than a marked line after it.
     """
-    said = _THOUGHT.sub("", reply)
+    said = spoken(reply)
     given = _structured(said)
     if given is None:
         given = _marked(said, points)
@@ -68,6 +68,11 @@ def read_verdict(reply: str, points: Mapping[str, float]) -> Verdict:
         return Verdict("refusal", reason="the judge declined", reply=reply)
     reason = "the judge gave no verdict" if said.strip() else "the judge's reply is empty"
     return Verdict("error", reason=reason, reply=reply)
+
+
+def spoken(reply: str) -> str:
+    """A reply without what stands between marks of thinking."""
+    return _THOUGHT.sub("", reply)
 
 
 def first_digit(reply: str) -> float | None:
