@@ -1,0 +1,201 @@
+"""Whether the texts of a returned row are those that its id was given out with: what finds rows torn apart by sorting."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from evalkit.human.base import Level, Row, Study
+from evalkit.human.cells import date_like
+from evalkit.human.digests import normal, text_digest
+from evalkit.human.layout import text_cells
+
+#: A text of which this share of the words (of the letters, if it is short) is left in order was edited, not exchanged.
+_ALIKE = 0.8
+
+#: Words from which on words are compared and no letters.
+_SHORT = 12
+
+#: Letters up to which a text may be taken for a number or a date.
+_CELL = 40
+
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\u00ad\ufeff]")
+_LOOKS = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab": '"', "\u00bb": '"'}
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+)
+_NUMBER = re.compile(r"[-+]?[$\u20ac\u00a3]?\d[\d.,]*(?:e[-+]?\d+)?\s*[%$\u20ac\u00a3]?")
+#: Encodings that programs take text for, or save it in, when nobody says which.
+_ENCODINGS = ("cp1252", "latin-1", "cp1250", "mac_roman", "cp1251", "ascii", "cp850")
+
+Kind = Literal["text-torn", "text-changed", "text-missing", "text-edited", "text-damaged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a text cell; ``text-edited`` and ``text-damaged`` are warnings, for the text is still known."""
+
+    kind: Kind
+    column: str
+    message: str
+
+    @property
+    def level(self) -> Level:
+        return "warning" if self.kind in ("text-edited", "text-damaged") else "error"
+
+
+class Texts:
+    """The texts of all rows of a study, to hold returned ones against."""
+
+    def __init__(self, study: Study) -> None:
+        self._cells = {row.id: text_cells(study, row) for row in study.rows}
+        self._mates = {row.id: row.annotator for row in study.rows}
+        self._rows: dict[str, list[str]] = {}
+        self._known: dict[tuple[str, str], list[str]] = {}
+        for row in study.rows:
+            self._rows.setdefault(row.digest, []).append(row.id)
+            for column, text in self._cells[row.id].items():
+                for form in {normal(text), _folded(text)}:
+                    self._known.setdefault((column, form), []).append(row.id)
+
+    def of(self, cells: Mapping[str, str]) -> list[str]:
+        """The ids of the rows that have exactly these texts; a cell more or less matches none."""
+        return self._rows.get(text_digest(*cells.values()), [])
+
+    def problems(self, row: Row, cells: Mapping[str, str]) -> list[Problem]:
+        """What is wrong with the texts that came back under a row's id, a column at a time."""
+        own = self._cells[row.id]
+        if cells.keys() == own.keys() and text_digest(*(cells[column] for column in own)) == row.digest:
+            return []
+        found = (self._problem(row, column, own[column], text) for column, text in cells.items())
+        return [problem for problem in found if problem]
+
+    def _problem(self, row: Row, column: str, own: str, given: str) -> Problem | None:
+        if normal(own) == normal(given):
+            return None
+        if not given.strip():
+            return Problem("text-missing", column, f"the text of {row.id} is gone; take it from the sheet that was sent out")
+        if len(own) <= _CELL and (reason := _retyped(normal(own), normal(given))):
+            return Problem("text-damaged", column, f"{reason}; it is still the text of {row.id}")
+        others = self._known.get((column, normal(given))) or (
+            self._known.get((column, _folded(given))) if _folded(given) != _folded(own) else None
+        )
+        if others:
+            return _torn(row, column, others)
+        elsewhere = [name for name, text in self._cells[row.id].items() if name != column and normal(text) == normal(given)]
+        if elsewhere:
+            message = f"the text of {elsewhere[0]} of {row.id} stands here; put the columns back as they were"
+            return Problem("text-torn", column, message)
+        if reason := damage(own, given):
+            return Problem("text-damaged", column, f"{reason}; it is still the text of {row.id}")
+        alike = _likeness(own, given)
+        if alike < _ALIKE:
+            message = f"the text does not belong to {row.id}, nor to any other row; put back the text that was sent out"
+            return Problem("text-changed", column, message)
+        nearer = self._nearer(row, column, given, alike)
+        if nearer:
+            return _torn(row, column, nearer)
+        return Problem("text-edited", column, f"the text was edited (about {100 * alike:.0f}% is left of that of {row.id})")
+
+    def _nearer(self, row: Row, column: str, given: str, alike: float) -> list[str]:
+        """Rows of the same annotator whose text is more like the given one than the row's own."""
+        words = Counter(given.split())
+        nearer = []
+        for other, texts in self._cells.items():
+            text = texts[column]
+            if other == row.id or self._mates[other] != row.annotator or text == self._cells[row.id][column]:
+                continue
+            shared = (words & Counter(text.split())).total()
+            if 2 * shared >= alike * (words.total() + len(text.split())) and _likeness(text, given) > alike:
+                nearer.append(other)
+        return nearer
+
+
+def _torn(row: Row, column: str, others: list[str]) -> Problem:
+    whose = others[0] if len(set(others)) == 1 else f"{others[0]} (and {len(set(others)) - 1} more)"
+    message = (
+        f"the text does not belong to {row.id} but to {whose}: rows were torn apart, as by sorting one column alone; "
+        "undo the sorting, or fill the ratings into a fresh sheet"
+    )
+    return Problem("text-torn", column, message)
+
+
+def damage(own: str, given: str) -> str:
+    """What a program did to a text, in words, where that is known for sure; else the empty string."""
+    if _folded(own) == _folded(given):
+        return "signs were replaced by look-alikes"
+    if len(given) > 1000 and normal(own).startswith(normal(given)):
+        return f"the text was cut after {len(given)} letters"
+    if own.isascii():
+        return ""
+    for encoding in _ENCODINGS:
+        if normal(_misread(own, encoding)) == normal(given):
+            return f"letters were damaged (UTF-8 was opened as {encoding})"
+        saved = own.encode(encoding, "replace")
+        if _marks(saved.decode(encoding)) == _marks(given):
+            return f"letters were lost (saved as {encoding})"
+        if encoding != "cp1252" and normal(_lenient(saved)) == normal(given):
+            return f"letters were damaged ({encoding} was read as Windows-1252)"
+    return ""
+
+
+def _retyped(own: str, given: str) -> str:
+    """A short text that the spreadsheet took for a number, a truth value or a date."""
+    if own.casefold() == given.casefold():
+        return "the spreadsheet changed capitals"
+    if _NUMBER.fullmatch(own.casefold()) and _NUMBER.fullmatch(given.casefold()) and _numbers(own) & _numbers(given):
+        return f"the spreadsheet took {own!r} for a number and wrote {given!r}"
+    whole = {int(number) for number in re.findall(r"\d+", given)}
+    parts = [int(number) for number in re.findall(r"\d+", own)]
+    if date_like(given) and date_like(own) and parts and all(part in whole or part + 2000 in whole for part in parts):
+        return f"the spreadsheet took {own!r} for a date and wrote {given!r}"
+    return ""
+
+
+def _numbers(text: str) -> set[float]:
+    """Every number that a text may mean, with commas and points for thousands or decimals."""
+    percent = 0.01 if "%" in text else 1.0
+    bare = re.sub(r"[$\u20ac\u00a3%\s+]", "", text.casefold())
+    readings = {bare, bare.replace(",", ""), bare.replace(".", "").replace(",", "."), bare.replace(",", ".")}
+    values = set()
+    for reading in readings:
+        try:
+            values.add(round(float(reading) * percent, 12))
+        except ValueError:
+            continue  # not a number in this reading
+    return values
+
+
+@lru_cache(maxsize=4096)
+def _folded(text: str) -> str:
+    """Without anything that autocorrection changes: kind of quotes, dashes, blanks, width, case."""
+    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", normal(text))).translate(_LOOKS)
+    return "".join(plain.split()).casefold().replace("--", "-")
+
+
+def _misread(text: str, encoding: str) -> str:
+    """UTF-8 bytes taken for another encoding, as programs do it: bytes without a letter become control characters."""
+    data = text.encode("utf-8", "surrogatepass")
+    return _lenient(data) if encoding == "cp1252" else data.decode(encoding, "replace")
+
+
+def _lenient(data: bytes) -> str:
+    return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in data)
+
+
+def _marks(text: str) -> str:
+    return re.sub(r"\?+", "?", normal(text))
+
+
+def _likeness(own: str, given: str) -> float:
+    """The share of words (of letters in short texts) that both have in the same order, in [0, 1]."""
+    one, two = normal(own).split(), normal(given).split()
+    if min(len(one), len(two)) < _SHORT:
+        return difflib.SequenceMatcher(None, normal(own).casefold(), normal(given).casefold(), autojunk=False).ratio()
+    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()
