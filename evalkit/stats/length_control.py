@@ -7,6 +7,8 @@ and the model. The difference enters as tanh of its standardised value, so that 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from evalkit.stats.means import Array
@@ -27,13 +29,13 @@ def controlled_win_rate(wins: Array, gap: Array, weights: Array) -> Array:
     """The win rate (...) at equal length from ``wins`` (n,) in [0, 1], ``gap`` (n,) and ``weights`` (..., n).
 
     Newton's method on the (fractional) logistic likelihood, for all weightings at once. NaN where nothing is weighted. Where
-    lengths do not vary it is the plain win rate.
+    the difference is the same in all rows its part cannot be told from the rest, and the result is the plain win rate.
     """
-    rows = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
+    rows = weights.reshape(math.prod(weights.shape[:-1]), weights.shape[-1]).astype(np.float64)
     total = rows.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         plain = rows @ wins / total
-        if not np.any(gap):
+        if len(gap) == 0 or float(np.ptp(gap)) == 0:
             return np.asarray(plain.reshape(weights.shape[:-1]))
         start = np.clip(plain, 1e-3, 1 - 1e-3)
         constant, slope = np.log(start / (1 - start)), np.zeros(len(rows))
