@@ -22,6 +22,7 @@ from evalkit.cli import (
     classifier,
     compare,
     gate,
+    human,
     import_run,
     ls,
     metrics,
@@ -61,6 +62,7 @@ app.command("cache")(cache.cache)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(classifier.app, name="classifier")
+app.add_typer(human.app, name="human")
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,12 @@
+"""``evalkit human``: evaluation by people, from blind sheets to agreement."""
+
+from __future__ import annotations
+
+import typer
+
+from evalkit.cli import human_serve
+
+app = typer.Typer(
+    name="human", no_args_is_help=True, rich_markup_mode=None, help="Blind rating sheets out, validated ratings back."
+)
+app.command("serve")(human_serve.serve)
