@@ -10,6 +10,8 @@ from typing import Any
 
 from evalkit.calibrate.classifier import ClassifierReport, evaluate_classifier
 from evalkit.calibrate.columns import Columns
+from evalkit.calibrate.judge import JudgeCalibration
+from evalkit.calibrate.judge import calibrate_judge as _calibrate_judge
 from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.comparison.base import Comparison, RunScores
@@ -63,6 +65,7 @@ __all__ = [
     "GateResult",
     "GivenOptions",
     "Imported",
+    "JudgeCalibration",
     "PairedScores",
     "Progress",
     "Run",
@@ -72,6 +75,7 @@ __all__ = [
     "TaskPlan",
     "TextColumns",
     "Validation",
+    "calibrate_judge",
     "compare",
     "evaluate_classifier",
     "gate",
@@ -284,6 +288,26 @@ def _scores_of(given: str | Path | Run | RunScores, output_dir: str | Path) -> R
     if isinstance(given, RunScores):
         return given
     return load_scores(given.path if isinstance(given, Run) else given, output_dir=output_dir)
+
+
+def calibrate_judge(
+    runs: str | Path | Run | Sequence[str | Path | Run], human: Any, *, output_dir: str | Path = "runs", **settings: Any
+) -> JudgeCalibration:
+    """Hold the judge that scored ``runs`` against people's ratings of the same outputs: agreement, bias, corrected means.
+
+    Args:
+        runs: one or more runs, their directories or names, or ``latest``.
+        human: a tidy table of ratings, a study's folder, a file of rated outputs, or `Rating` objects.
+        output_dir: where runs are looked for by name.
+        settings: ``criteria``, ``mapped``, ``systems``, ``task``, ``scorer``, ``columns``, ``replicates`` and ``seed`` of
+            `evalkit.calibrate.judge.calibrate_judge`.
+
+    Raises:
+        UsageError: no judge, no ratings, or nothing that both rated.
+    """
+    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    paths = [one.path if isinstance(one, Run) else find_run(str(one), Path(output_dir)) for one in given]
+    return _calibrate_judge(paths, human, **settings)
 
 
 def import_runs(

@@ -24,6 +24,7 @@ from evalkit.cli import (
     gate,
     human,
     import_run,
+    judge,
     ls,
     metrics,
     report,
@@ -61,6 +62,7 @@ app.command("gate")(gate.gate)
 app.command("cache")(cache.cache)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(judge.app, name="judge")
 app.add_typer(classifier.app, name="classifier")
 app.add_typer(human.app, name="human")
 
