@@ -77,7 +77,8 @@ def test_a_span_always_holds_the_words_of_the_quotation(before, quote, after):
         '["A is b.", "C is d."]', '```json\n["A is b.", "C is d."]\n```', 'Here they are:\n["A is b.", "C is d."]\nDone.',
         '{"claims": ["A is b.", "C is d."]}', '[{"claim": "A is b."}, {"claim": "C is d.", "id": 2}]',
         "- A is b.\n- C is d.", "1. A is b.\n2) C is d.\n", '["A is b.", "a  is B.", " ", "C is d."]',
-        '<think>["x"]</think>- A is b.\n- C is d.', '["x"]\nNo, again:\n["A is b.", "C is d."]', '[\n  "A\\nis b.",\n  "C is d."\n]',
+        '<think>["x"]</think>- A is b.\n- C is d.', '["x"]\nNo, again:\n["A is b.", "C is d."]',
+        '[\n  "A\\nis b.",\n  "C is d."\n]',
     ],
 )  # fmt: skip
 def test_lists_are_read(reply):
