@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from chromium import PATH, Browser
-from small_study import SYSTEMS, small_study
+from page_study import SYSTEMS, small_study
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.human.serve.desk import Desk
@@ -191,6 +191,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 def opened(browser: Browser, url: str) -> None:
     browser.send("Page.navigate", url="about:blank")
+    browser.wait("location.href === 'about:blank'")  # a page that is left may ask first: one after the other
     browser.send("Page.navigate", url=url)
     browser.wait("document.querySelectorAll('fieldset').length > 0")
 
