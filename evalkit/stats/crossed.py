@@ -16,7 +16,7 @@ import numpy as np
 
 from evalkit.stats.distributions import t_cdf
 from evalkit.stats.intervals import Interval, t_interval
-from evalkit.stats.means import Array, Ints, clustered_stderr
+from evalkit.stats.means import Array, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +36,34 @@ class CrossedMean:
     def interval(self, level: float = 0.95) -> Interval | None:
         return None if self.stderr is None else t_interval(self.value, self.stderr, self.df, level)
 
-    def p(self) -> float | None:
-        """Two-sided p that the true mean is 0."""
+    def p(self, null: float = 0.0) -> float | None:
+        """Two-sided p that the true mean is ``null``."""
         if self.stderr is None:
             return None
-        return min(1.0, 2 * t_cdf(-abs(self.value) / self.stderr, self.df))
+        return min(1.0, 2 * t_cdf(-abs(self.value - null) / self.stderr, self.df))
 
 
 def crossed_mean(values: Array, items: Ints, raters: Ints) -> CrossedMean:
-    """The mean of ``values`` (n,) > 0 of them, with codes of their item and annotator (n,).
+    """The mean of at least one of ``values`` (n,), with codes of their item and annotator (n,).
 
-    With one annotator the interval speaks of that annotator's ratings only (items are the only clusters).
+    Items count the same, whatever the number of their ratings. With one annotator the interval speaks of that annotator's
+    ratings only: items are the only clusters then.
     """
-    value = math.fsum(values.tolist()) / len(values)
-    clusters = [(clustered_stderr(values, codes), len(np.unique(codes))) for codes in (items, raters)]
-    counts = clusters[0][1], clusters[1][1]
-    parts = [(0.0 if se is None else se**2, count - 1) for se, count in clusters if count > 1]
+    items, raters = (np.unique(codes, return_inverse=True)[1].reshape(-1) for codes in (items, raters))
+    sizes = np.bincount(items)
+    weights = 1 / (sizes[items] * len(sizes))
+    value = math.fsum((weights * values).tolist())
+    parts = [_clustered(weights * (values - value), codes) for codes in (items, raters)]
+    counts = len(sizes), int(raters.max()) + 1
     variance = math.fsum(part for part, _ in parts)
-    if clusters[0][0] is None or variance <= 1e-24:
+    if counts[0] < 2 or variance <= 1e-24:
         return CrossedMean(value, None, 0.0, len(values), *counts)
-    df = variance**2 / math.fsum(part**2 / count for part, count in parts)
+    df = variance**2 / math.fsum(part**2 / df for part, df in parts if df)
     return CrossedMean(value, math.sqrt(variance), df, len(values), *counts)
+
+
+def _clustered(residuals: Array, codes: Ints) -> tuple[float, int]:
+    """The variance of the sum of ``residuals`` in clusters (CR1) and its degrees of freedom; 0 and 0 for one cluster."""
+    sums = np.bincount(codes, weights=residuals)
+    df = len(sums) - 1
+    return (float(sums @ sums) * (df + 1) / df, df) if df else (0.0, 0)
