@@ -35,6 +35,7 @@ from evalkit.gating.base import GateResult
 from evalkit.gating.candidate import candidate_options, require_same_tasks, unfinished
 from evalkit.gating.execute import find_baseline, gate_scores, read_policy
 from evalkit.gating.policy import Policy
+from evalkit.human.export import export_study
 from evalkit.importers.load import read_logs
 from evalkit.importers.write import Imported, write_run
 from evalkit.models.base import ConnectingModel
@@ -78,6 +79,7 @@ __all__ = [
     "calibrate_judge",
     "compare",
     "evaluate_classifier",
+    "export_study",
     "gate",
     "import_runs",
     "open_run",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from evalkit.cli import human_serve
+from evalkit.cli import human_export, human_serve
 
 app = typer.Typer(
     name="human", no_args_is_help=True, rich_markup_mode=None, help="Blind rating sheets out, validated ratings back."
 )
+app.command("export")(human_export.export)
 app.command("serve")(human_serve.serve)

@@ -112,9 +112,9 @@ def _part(row: Row, column: Column) -> str:
     if output is None:
         raise ValueError(f"row {row.id} has no second output")
     if column.part == "output":
-        return cleaned(output.text) if output.text.strip() else EMPTY
-    found = {"input": output.input, "source": output.source, "reference": output.reference}
-    return cleaned(found[column.part or "input"] or "")
+        return found if (found := cleaned(output.text)).strip() else EMPTY
+    texts = {"input": output.input, "source": output.source, "reference": output.reference}
+    return cleaned(texts[column.part or "input"] or "")
 
 
 def cut(text: str, row: Row) -> str:
