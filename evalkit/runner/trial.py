@@ -54,7 +54,9 @@ def _record(filter_: Filter, sample: Sample, requests: Sequence[Request], respon
 
 def trial_record(filter_: Filter, sample: Sample, repeats: int = 1) -> Record:
     """``sample`` as a generation task would have it answered, without its prompt."""
-    requests = [Request("generate", "", repeat=repeat, task=sample.task, sample_id=sample.id) for repeat in range(repeats)]
+    requests = [
+        Request("generate", "a prompt", repeat=repeat, task=sample.task, sample_id=sample.id) for repeat in range(repeats)
+    ]
     said = next(iter(references(sample)), "1")
     return _record(filter_, sample, requests, tuple(Response("", text=said, tokens=1, finish="stop") for _ in requests))
 
