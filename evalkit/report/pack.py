@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from evalkit.report import base, strict
 from evalkit.report.base import ReportableRun, View
+from evalkit.report.judge_sample import verdict_text
 from evalkit.report.samples import answer_text, beside, target_text
-from evalkit.types import Json, Message, Prompt, Record, Response, content_hash
+from evalkit.types import Json, Message, Prompt, Record, Response, Score, content_hash
 
 #: Longer texts are cut in the report; the sample files have them whole.
 TEXT_LIMIT = 20_000
@@ -132,13 +133,21 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
         "error": None if failure is None else f"{failure.kind}: {failure.message}",
         "scores": scores,
         "remarks": {
-            name: s.reason if s.stats is None else details[name]
+            name: _remark(s, details[name])
             for name, s in view.scores.items()
             if s.stats is None or details[name]
         },
         "slices": dict(sample.slices),
         "doc": _cut(strict.indented(sample.doc)),
     }
+
+
+def _remark(score: Score, found: Mapping[str, Json]) -> Json:
+    """Why a score is missing, or what the scorer noted; of a judge its verdicts in words."""
+    told = verdict_text(found)
+    if score.stats is None:
+        return "\n".join(filter(None, (score.reason, told)))
+    return found if told is None else _cut(told)
 
 
 def _choices(record: Record, first: Prompt) -> Iterator[dict[str, Json]]:
@@ -149,7 +158,7 @@ def _choices(record: Record, first: Prompt) -> Iterator[dict[str, Json]]:
     values = [r.logprob if r is not None else None for _, r in asked]
     best = max((v for v in values if v is not None), default=None)
     target = record.sample.target
-    gold = set(target) if isinstance(target, Sequence) and not isinstance(target, str) else {target}
+    gold = target if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
     several = bool(record.sample.choices) and len(asked) > 1
     for position, ((request, response), value) in enumerate(zip(asked, values, strict=True)):
         yield {
