@@ -66,7 +66,7 @@ def missing(study: Study, entries: Sequence[Entry], *, named: bool, allowed: boo
         rated[owner].add(entry.row.id)
         if entry.file not in files[owner]:
             files[owner].append(entry.file)
-    expected = [row for row in study.rows if row.annotator in rated or named]
+    expected = [row for row in study.rows if row.annotator in rated or (named and entries)]
     everywhere = [file for owner in files for file in files[owner]]
     for row in expected:
         if row.id not in rated[row.annotator]:

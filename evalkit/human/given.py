@@ -53,7 +53,7 @@ def as_json(returned: Returned, study: Study) -> dict[str, Json]:
         "study": returned.study,
         "rubric": returned.rubric,
         "files": [{**asdict(source), "annotators": list(source.annotators)} for source in returned.sources],
-        "answers": [{**asdict(given), "kind": kinds[given.row]} for given in returned.given],
+        "ratings": [{**asdict(given), "kind": kinds[given.row]} for given in returned.given],
         "extras": [{"annotator": who, "row": row, "cells": dict(cells)} for who, row, cells in returned.extras],
         "findings": [asdict(finding) for finding in returned.findings],
     }
@@ -90,7 +90,7 @@ def _returned(content: Mapping[str, Any]) -> Returned:
         study=content["study"],
         rubric=content["rubric"],
         sources=tuple(Source(**{**source, "annotators": tuple(source["annotators"])}) for source in content["files"]),
-        given=tuple(Given(**{name: v for name, v in answer.items() if name != "kind"}) for answer in content["answers"]),
+        given=tuple(Given(**{name: v for name, v in answer.items() if name != "kind"}) for answer in content["ratings"]),
         extras=tuple((extra["annotator"], extra["row"], extra["cells"]) for extra in content["extras"]),
         findings=tuple(Finding(**finding) for finding in content["findings"]),
     )
