@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from judge_player import FAILED, bound, drawn, judged, play, shown, system, user
 
 from evalkit.errors import ScorerError
-from evalkit.scorers.judge.claim_replies import read_claims, read_quote
+from evalkit.scorers.estimate import estimate
+from evalkit.scorers.judge.claim_replies import STANDINGS, read_claims, read_quote
 from evalkit.scorers.judge.claims import Claims
 from evalkit.scorers.judge.quotes import quoted_span
 from evalkit.types import Response
@@ -236,6 +237,13 @@ def test_an_answer_without_claims_has_a_number_of_claims_and_no_shares():
     assert np.isnan(score.stats[:4]).all() and score.stats[4] == 0.0 and score.value is None
     assert scorer().notes(np.array([score.stats])) == ["1 with an answer that makes no claim, which has no shares"]
     json.dumps(scorer().detail(np.array([score.stats])), allow_nan=False)
+
+
+def test_answers_without_claims_and_with_them_are_summarised_together():
+    scores = [judged(scorer(), record(), judge), judged(scorer(), record("I cannot say."), lambda _: "[]")]
+    stats = np.array([score.stats for score in scores])
+    found = {metric.name: estimate(scorer(), metric, stats).value for metric in scorer().metrics}
+    assert found == pytest.approx({"claims": 2.0, **{f"claims_{standing}": 0.25 for standing in STANDINGS}})
 
 
 def test_claims_beyond_the_cap_are_told():

@@ -41,7 +41,7 @@ def test_ngram_equals_selfcheckgpt():
     )
     assert score.stats[:2] == pytest.approx((3.563253570361853, 4.02535169073515), abs=1e-12)
     assert score.value == score.stats[0]
-    assert score.detail["rarest"][2] in ("her", "horse", "called", "pepper")
+    assert score.detail["rarest"][2] in ("called", "pepper")  # of the words that occur once, a long one
 
 
 def test_ngram_by_hand():

@@ -140,7 +140,7 @@ class NgramCheck(BaseScorer):
             return Score.unscored(checked)
         counts = Counter(word for answer in (checked.answer, *checked.samples) for word in unicode_words(answer))
         total = counts.total()
-        rarest = [min(unicode_words(sentence), key=counts.__getitem__) for sentence in checked.sentences]
+        rarest = [min(unicode_words(text), key=lambda word: (counts[word], -len(word))) for text in checked.sentences]
         values = [math.log(total / counts[word]) for word in rarest]
         mean, worst = _row(values)
         return Score((mean, worst, float(greedy(record))), mean, detail=checked.told(values, rarest=rarest))
