@@ -30,6 +30,7 @@
   const revealed = new Set(); // rows of tasks with a content warning that a reader asked to see
   let allRevealed = false;
   const chunks = new Map();
+  const graded = new Set(JSON.parse($("browser").dataset.graded)); // tasks on whose scale 1 is not the best
 
   const chunk = (number) => {
     if (!chunks.has(number)) chunks.set(number, inflate("chunk-" + number));
@@ -41,7 +42,7 @@
   const verdictOf = (row) => {
     if (index.status[row] !== "ok") return index.status[row];
     const value = index.value[row];
-    return value === 1 ? "right" : value === 0 ? "wrong" : "part";
+    return value === 1 && !graded.has(index.tasks[index.task[row]]) ? "right" : value === 0 ? "wrong" : "part";
   };
   const valueOf = (row, column) =>
     column === "verdict" ? (index.value[row] ?? -1) : column === "task" ? index.tasks[index.task[row]] : index[column][row];

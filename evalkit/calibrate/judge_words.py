@@ -65,8 +65,8 @@ def _usable(found: Mapping[str, Json], told: str, n: int) -> tuple[Use, list[str
     if "scale" not in found["bias"] and offset["ci"] is not None and not offset["ci"][0] <= 0 <= offset["ci"][1]:
         way, (low, high) = "high" if offset["value"] > 0 else "low", sorted(abs(end) for end in offset["ci"])
         said.append(
-            f"scores {abs(offset['value']):.2f} too {way} on the mean [{low:.2f}, {high:.2f}]: its own means do not tell "
-            "those of people, the corrected ones do"
+            f"scores {abs(offset['value']):.2f} too {way} on the mean [{low:.2f}, {high:.2f}]: use its corrected means, not "
+            "its own"
         )
     said += [line for line in (_ceiling(found), _length(found)) if line]
     if n < ENOUGH:

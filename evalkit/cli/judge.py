@@ -47,9 +47,9 @@ def calibrate(
 ) -> None:
     """Hold a judge against people's ratings of the same outputs.
 
-    Prints what the judge may be used for, correlations at three levels beside those of trivial judges, bias, agreement beside
-    that of people with each other, and means: of the judge, of the people, and corrected (PPI++). Keeps it all in the run's
-    calibration/ for reports and gates.
+    Prints what the judge may be used for, correlations at three levels beside those of trivial judges, bias, agreement
+    beside that of people with each other, and means: of the judge, of the people, and corrected (PPI++). Keeps it all in the
+    run's calibration/ for reports and gates.
     """
     from pathlib import Path
 

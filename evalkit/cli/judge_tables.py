@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Pairs of systems that are printed; --json and --output have all.
 _PAIRS = 10
+_MEANS = ("Criterion", "System", "Judge only", "Human only", "Corrected", "Judged", "Rated", "Judge's weight", "Notes")
 _COEFFICIENTS = ("pearson", "spearman", "kendall", "accuracy")
 
 
@@ -33,7 +34,7 @@ def print_calibration(found: JudgeCalibration) -> None:
         for line in more:
             print(f"  {line}")
     print("\nMeans, with 95 % intervals")
-    headers = ("Criterion", "System", "Judge only", "Human only", "Corrected", "Judged", "Rated", "Judge's weight", "Notes")
+    headers: tuple[str, ...] = _MEANS
     rows = [line for name, one in found.criteria.items() for line in _means(name, one)]
     print_table(headers, rows, right=(2, 3, 4, 5, 6, 7), spare=(8, 7))
     print("\nCorrelation with people, with 95 % bootstrap intervals")
@@ -42,8 +43,8 @@ def print_calibration(found: JudgeCalibration) -> None:
     print_table(headers, rows, right=(3, 4, 5, 6, 7), spare=(6, 3))
     print("\nAgreement and bias")
     headers = (
-        "Criterion", "Judge - human", "Alpha", "Kappa", "Alpha of people", "One person", "Judge instead", "Top score", "Ties",
-        "With length",
+        "Criterion", "Judge - human", "Alpha", "Kappa", "Alpha of people", "One person", "Judge instead", "Top score",
+        "Ties", "With length",
     )  # fmt: skip
     print_table(headers, [_agreement(name, one) for name, one in found.criteria.items()], spare=(8, 7))
     for name, one in found.criteria.items():
@@ -108,8 +109,8 @@ def _pass_fail(name: str, found: Mapping[str, Json] | None) -> None:
         return
     kind = "probabilities" if found["probabilities"] else "verdicts"
     print(
-        f"{name}: as {kind} of a pass: Brier {found['brier']:.3f} ({found['brier_of_the_base_rate']:.3f} for the base rate), "
-        f"calibration error {found['ece']:.3f}, accuracy {_plain(found['accuracy'])}; passed by the judge "
+        f"{name}: as {kind} of a pass: Brier {found['brier']:.3f} ({found['brier_of_the_base_rate']:.3f} for the base "
+        f"rate), calibration error {found['ece']:.3f}, accuracy {_plain(found['accuracy'])}; passed by the judge "
         f"{found['passed_by']['judge']:.0%}, by people {found['passed_by']['human']:.0%}"
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from evalkit.report import base, fairness, strict
 from evalkit.report.base import ReportableRun
+from evalkit.report.judge import JudgeSection, judge_sections
 from evalkit.report.numbers import NOTES, count, counted, duration, warnings
 from evalkit.report.rows import Row, by_slice, rows, table
 from evalkit.report.usage import UsageRow, totals, usage_rows
@@ -52,8 +53,11 @@ class ReportView:
     rows: list[Row]
     sections: list[Section]
     fairness: list[fairness.Fairness]
+    judges: list[JudgeSection] = field(default_factory=list)
     usage: list[UsageRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
+    graded: list[str] = field(default_factory=list)
+    """Tasks whose samples have a value of which 1 is not the best."""
 
 
 def build(run: ReportableRun) -> ReportView:
@@ -75,9 +79,18 @@ def build(run: ReportableRun) -> ReportView:
         rows=_top(run, told),
         sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
         fairness=told,
+        judges=judge_sections(run, summaries),
         usage=usage_rows(run),
         facts=_environment(run),
+        graded=_graded(summaries),
     )
+
+
+def _graded(summaries: Iterable[Summary]) -> list[str]:
+    first: dict[str, Summary] = {}
+    for s in summaries:
+        first.setdefault(s.task, s)
+    return [task for task, s in first.items() if s.high is not None and s.high > 1]
 
 
 def _top(run: ReportableRun, told: Iterable[fairness.Fairness]) -> list[Row]:
