@@ -14,6 +14,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 #: What some programs write instead of straight quotes.
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 
+#: How a workbook writes an underscore that begins what would be an escape; not every program reads it back as one.
+_UNDERSCORE = "_x005F_"
+
 #: The sign before a text that a spreadsheet could take for a formula.
 GUARD = "'"
 
@@ -28,7 +31,7 @@ def normal(text: str) -> str:
 
     Ends of lines, blanks, one guard at the start, curly quotes and the composition of accents are not part of it.
     """
-    plain = unicodedata.normalize("NFC", cleaned(text)).translate(_QUOTES)
+    plain = unicodedata.normalize("NFC", cleaned(text)).translate(_QUOTES).replace(_UNDERSCORE, "_")
     return " ".join(plain.strip().removeprefix(GUARD).split())
 
 
