@@ -6,9 +6,9 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from evalkit.human.base import Level, Row, Study
@@ -18,6 +18,9 @@ from evalkit.human.layout import text_cells
 
 #: A text of which this share of the words (of the letters, if it is short) is left in order was edited, not exchanged.
 _ALIKE = 0.8
+
+#: Letters from which on the beginning of a text tells which text it is.
+_LONG = 1000
 
 #: Words from which on words are compared and no letters.
 _SHORT = 12
@@ -31,6 +34,8 @@ _LOOKS = str.maketrans(
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 )
 _NUMBER = re.compile(r"[-+]?[$\u20ac\u00a3]?\d[\d.,]*(?:e[-+]?\d+)?\s*[%$\u20ac\u00a3]?")
+_WINDOWS = {code: letter for code in range(128, 160) if (letter := bytes([code]).decode("cp1252", "ignore"))}
+
 #: Encodings that programs take text for, or save it in, when nobody says which.
 _ENCODINGS = ("cp1252", "latin-1", "cp1250", "mac_roman", "cp1251", "ascii", "cp850")
 
@@ -92,8 +97,8 @@ class Texts:
         if elsewhere:
             message = f"the text of {elsewhere[0]} of {row.id} stands here; put the columns back as they were"
             return Problem("text-torn", column, message)
-        if reason := damage(own, given):
-            return Problem("text-damaged", column, f"{reason}; it is still the text of {row.id}")
+        if problem := self._damaged(row, column, own, given):
+            return problem
         alike = _likeness(own, given)
         if alike < _ALIKE:
             message = f"the text does not belong to {row.id}, nor to any other row; put back the text that was sent out"
@@ -102,6 +107,36 @@ class Texts:
         if nearer:
             return _torn(row, column, nearer)
         return Problem("text-edited", column, f"the text was edited (about {100 * alike:.0f}% is left of that of {row.id})")
+
+    def _damaged(self, row: Row, column: str, own: str, given: str) -> Problem | None:
+        """A text that a program changed in a way that can be told for sure, unless it did the same to other texts."""
+        if _folded(own) == _folded(given):
+            return Problem("text-damaged", column, f"signs were replaced by look-alikes; it is still the text of {row.id}")
+        if len(given) > _LONG and normal(own).startswith(normal(given)):
+            reason, like = f"the text was cut after {len(given)} letters", self._beginning(row, column, normal(given))
+        else:
+            found = self._made.get((column, normal(given))) or self._made.get((column, _marks(given))) or {}
+            if own not in found:
+                return None
+            reason, like = f"letters were {found[own]}", len(found)
+        if like > 1:
+            message = f"{reason}; {like} texts look like this now, and it cannot be told whose it is: mend the file"
+            return Problem("text-changed", column, message)
+        return Problem("text-damaged", column, f"{reason}; it is still the text of {row.id}")
+
+    def _beginning(self, row: Row, column: str, start: str) -> int:
+        """How many texts of the sheet begin like this."""
+        mine = {texts[column] for name, texts in self._cells.items() if self._mates[name] == row.annotator}
+        return sum(normal(text).startswith(start) for text in mine)
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(column, what became of a text) -> the texts that it became of, and how. Made when a text is not as it was."""
+        made: dict[tuple[str, str], dict[str, str]] = {}
+        for column, text in {(column, text) for texts in self._cells.values() for column, text in texts.items()}:
+            for form, how in () if text.isascii() else _forms(text):
+                made.setdefault((column, form), {}).setdefault(text, how)
+        return made
 
     def _nearer(self, row: Row, column: str, given: str, alike: float) -> list[str]:
         """Rows of the same annotator whose text is more like the given one than the row's own."""
@@ -126,23 +161,16 @@ def _torn(row: Row, column: str, others: list[str]) -> Problem:
     return Problem("text-torn", column, message)
 
 
-def damage(own: str, given: str) -> str:
-    """What a program did to a text, in words, where that is known for sure; else the empty string."""
-    if _folded(own) == _folded(given):
-        return "signs were replaced by look-alikes"
-    if len(given) > 1000 and normal(own).startswith(normal(given)):
-        return f"the text was cut after {len(given)} letters"
-    if own.isascii():
-        return ""
+def _forms(text: str) -> Iterator[tuple[str, str]]:
+    """What programs make of a text that is not all ASCII, each with what happened, in words."""
+    plain = normal(text)
     for encoding in _ENCODINGS:
-        if normal(_misread(own, encoding)) == normal(given):
-            return f"letters were damaged (UTF-8 was opened as {encoding})"
-        saved = own.encode(encoding, "replace")
-        if _marks(saved.decode(encoding)) == _marks(given):
-            return f"letters were lost (saved as {encoding})"
-        if encoding != "cp1252" and normal(_lenient(saved)) == normal(given):
-            return f"letters were damaged ({encoding} was read as Windows-1252)"
-    return ""
+        yield normal(_misread(text.encode("utf-8", "surrogatepass"), encoding)), f"damaged: UTF-8 was opened as {encoding}"
+        saved = text.encode(encoding, "replace")
+        if (left := _marks(saved.decode(encoding))) != _marks(plain):
+            yield left, f"lost: the file was saved as {encoding}"
+        if encoding != "cp1252":
+            yield normal(_misread(saved, "cp1252")), f"damaged: {encoding} was read as Windows-1252"
 
 
 def _retyped(own: str, given: str) -> str:
@@ -179,17 +207,13 @@ def _folded(text: str) -> str:
     return "".join(plain.split()).casefold().replace("--", "-")
 
 
-def _misread(text: str, encoding: str) -> str:
-    """UTF-8 bytes taken for another encoding, as programs do it: bytes without a letter become control characters."""
-    data = text.encode("utf-8", "surrogatepass")
-    return _lenient(data) if encoding == "cp1252" else data.decode(encoding, "replace")
-
-
-def _lenient(data: bytes) -> str:
-    return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in data)
+def _misread(data: bytes, encoding: str) -> str:
+    """Bytes taken for another encoding, as programs do it: bytes without a letter become control characters."""
+    return data.decode("latin-1").translate(_WINDOWS) if encoding == "cp1252" else data.decode(encoding, "replace")
 
 
 def _marks(text: str) -> str:
+    """Letters that an encoding does not have become question marks, one or two each."""
     return re.sub(r"\?+", "?", normal(text))
 
 

@@ -173,6 +173,9 @@ class _Reader:
             self._tell("error", "row-shifted", message, raw.number, ITEM_ID, raw.cells[ITEM_ID])
         elif name == ITEM_ID:
             self._tell("warning", "header-again", "the header once more; not read", raw.number)
+        elif not name and not whose and self._rated(raw):
+            message = "a rating stands in a row without an id: was the column moved by a cell? Move it back"
+            self._tell("error", "row-shifted", message, raw.number, self._rated(raw))
         elif not name and not whose:
             text = next(cell for cell in raw.cells.values() if cell.strip())
             message = f"a row without an id, not read: {shortened(text)}"
@@ -186,6 +189,13 @@ class _Reader:
             self._tell("warning", "no-id", message, raw.number, ITEM_ID, raw.cells[ITEM_ID])
         else:
             self._unknown(raw, name, theirs)
+
+    def _rated(self, raw: RawRow) -> str | None:
+        """The first criterion with a rating in a row that has no label of its own."""
+        criteria = self._all.study.rubric.criteria
+        if any(cell.strip() for column, cell in raw.cells.items() if column not in self._all.study.rubric.names):
+            return None
+        return next((c.name for c in criteria if read_cell(raw.cells.get(c.name, ""), c.scale).state == "value"), None)
 
     def _unknown(self, raw: RawRow, name: str, theirs: str) -> None:
         close = ids.nearest(name, self._all.rows)

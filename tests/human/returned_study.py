@@ -29,6 +29,8 @@ TEXTS = (
     "TRUE",
     "- first point\n- second point\n- third point with a | bar and a\ttab",
     "Ein Roboter 🤖 lernte kochen. Er verbrannte erst alles, dann fast nichts mehr.",
+    "A long report begins. "
+    + " ".join(f"Sentence {at} of it says that the figure of year {1900 + at} rose." for at in range(60)),
 )
 
 
@@ -47,7 +49,7 @@ def rubric(form: str = "pointwise") -> Rubric:
     return Rubric(rubric="small", task="Rate.", needs=("input", "output"), criteria=criteria)
 
 
-def study(form: str = "pointwise", annotators: int = 2, items: int = len(TEXTS)) -> Study:
+def study(form: str = "pointwise", annotators: int = 2, items: int = 10) -> Study:
     """Each annotator rates every text of both systems (every pair), one of them twice, and one attention check."""
     names = tuple(f"annotator_{at:02}" for at in range(1, annotators + 1))
     bare = Study(
@@ -97,7 +99,7 @@ FIRST = 1
 def _output(item: int, system: str) -> Output:
     text = TEXTS[item]
     if system != SYSTEMS[0]:
-        text = f"{text} (so {item} more)" if len(text) > 10 else str(item + 7)
+        text = f"Said {item} times: {text}" if len(text) > 10 else str(item + 7)
     return Output(f"doc-{item:03}", system, text, input=f"Write about topic {item}: {TEXTS[item][:20]}", task="news")
 
 
