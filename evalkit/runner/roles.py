@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from evalkit.models.base import Model
+from evalkit.models.base import ConnectingModel, Model
 from evalkit.scorers.base import RoleInfo
 from evalkit.types import Json
 
@@ -35,7 +35,10 @@ def family(name: str) -> str | None:
 def role_info(role: str, model: Model) -> RoleInfo:
     """Of a model that is loaded."""
     able = model.capabilities
-    return RoleInfo(role, model.name, model.fingerprint, able.kinds, able.chat, family(model.name))
+    kinds = able.kinds
+    if able.chat and isinstance(model, ConnectingModel):
+        kinds = kinds & {"generate"}  # its chat template is on the other side, where no given text is scored in it
+    return RoleInfo(role, model.name, model.fingerprint, kinds, able.chat, family(model.name))
 
 
 def role_infos(models: Mapping[str, Model]) -> dict[str, RoleInfo]:
