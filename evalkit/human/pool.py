@@ -102,12 +102,8 @@ def from_outputs(outputs: Outputs, origins: Mapping[str, str], rubric: Rubric, c
         lacking = [part for part in parts(rubric) if part != "output" and not (texts[part] or "").strip()]
         silent = [name for name, given in outputs.systems.items() if given[at] is None]
         if lacking or silent:
-            why = (
-                f"without {lacking[0]}{_elsewhere(lacking[0], outputs.columns)}"
-                if lacking
-                else f"without output of {silent[0]}"
-            )
-            left_out[why] += 1
+            without = f"{lacking[0]}{_elsewhere(lacking[0], outputs.columns)}" if lacking else f"an output of {silent[0]}"
+            left_out[f"without {without}"] += 1
             continue
         items[row["id"]] = tuple(
             Output(row["id"], name, str(given[at]), texts["input"], texts["source"], texts["reference"])

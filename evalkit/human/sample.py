@@ -31,7 +31,7 @@ def strata(pool: Pool, stratify: str | None = None) -> dict[str, str]:
         ranked = sorted(items, key=lambda item: (sum(len(output.text) for output in pool.items[item]), item))
         for rank, item in enumerate(ranked):
             label = [pool.slices[item].get(stratify, "none")] if stratify is not None else []
-            found[item] = ", ".join([task, LENGTHS[rank * len(LENGTHS) // len(ranked)], *label])
+            found[item] = ", ".join(filter(None, [task, LENGTHS[rank * len(LENGTHS) // len(ranked)], *label]))
     return {item: found[item] for item in pool.items}
 
 
