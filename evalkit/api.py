@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,18 @@ from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.judge import JudgeCalibration
 from evalkit.calibrate.judge import calibrate_judge as _calibrate_judge
 from evalkit.calibrate.labelled_texts import TextColumns
+from evalkit.calibrate.pair_figures import PairReport
+from evalkit.calibrate.pair_run import judge_pairs as _judge_pairs
+from evalkit.calibrate.pairs import PairOptions, named_runs
 from evalkit.calibrate.validate import Validation, validate_metrics
 from evalkit.comparison.base import Comparison, RunScores
 from evalkit.comparison.compare import compare_scores
 from evalkit.comparison.load import apart, load_scores
-from evalkit.comparison.resampled import PairedScores, paired_scores
+from evalkit.comparison.resampled import PairedScores, Scores, paired_scores
 from evalkit.comparison.scorefile import promote as write_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
-from evalkit.errors import (
-    ConfigError,
-    DataError,
-    Incomplete,
-    Interrupted,
-    ModelError,
-    NotComparable,
-    StoreError,
-    nearest,
-)
+from evalkit.errors import ConfigError, DataError, Incomplete, Interrupted, ModelError, NotComparable, nearest
 from evalkit.gating.base import GateResult
 from evalkit.gating.candidate import candidate_options, require_same_tasks, unfinished
 from evalkit.gating.execute import find_baseline, gate_scores, read_policy
@@ -40,6 +34,7 @@ from evalkit.importers.load import read_logs
 from evalkit.importers.write import Imported, write_run
 from evalkit.models.base import ConnectingModel
 from evalkit.report.export import Export
+from evalkit.report.finished import executed, finish
 from evalkit.report.sweep import Sweep
 from evalkit.report.sweep import export as export_sweep
 from evalkit.report.sweep_marks import MARGIN
@@ -50,12 +45,12 @@ from evalkit.runner.checkpoints import find_checkpoints
 from evalkit.runner.given import GivenOptions, prepare_given
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import TaskPlan, forecast
-from evalkit.runner.prepare import Prepared, prepare
+from evalkit.runner.prepare import prepare
 from evalkit.runner.rescoring import rescore_run
 from evalkit.runner.run import Run
 from evalkit.runner.run import open_run as _open_run
 from evalkit.runner.series import Member, known_series, listed, open_series
-from evalkit.runner.session import Progress, Silent, run_prepared
+from evalkit.runner.session import Progress, Silent
 from evalkit.runner.store import RunStore, find_run
 from evalkit.runner.sweep import Intent, Present, check_options, finished_run, intents, run_series
 
@@ -67,6 +62,8 @@ __all__ = [
     "GivenOptions",
     "Imported",
     "JudgeCalibration",
+    "PairOptions",
+    "PairReport",
     "PairedScores",
     "Progress",
     "Run",
@@ -82,6 +79,7 @@ __all__ = [
     "export_study",
     "gate",
     "import_runs",
+    "judge_pairs",
     "open_run",
     "plan",
     "rescore",
@@ -90,25 +88,6 @@ __all__ = [
     "sweep",
     "validate_metrics",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What `score` gives: each system's run by name, and the others compared with the ``baseline``."""
-
-    runs: Mapping[str, Run]
-    baseline: str
-    comparisons: tuple[PairedScores, ...] = ()
-
-    @property
-    def run(self) -> Run:
-        """The baseline's run: the only one where there is one system."""
-        return self.runs[self.baseline]
-
-    @property
-    def status(self) -> str:
-        """``complete``, or the first other status among the runs."""
-        return next((run.status for run in self.runs.values() if run.status != "complete"), "complete")
 
 
 def run(
@@ -139,7 +118,7 @@ def run(
     """
     options = options or RunOptions(tasks=_names(tasks), model=model, **settings)
     progress = progress or Silent()
-    return _executed(prepare(options, progress.phase), store, progress)
+    return executed(prepare(options, progress.phase), store, progress)
 
 
 def plan(
@@ -205,7 +184,7 @@ def rescore(
     finally:
         store.close()
     done = Run(store)
-    _finish(export, done)
+    finish(export, done)
     return done
 
 
@@ -253,7 +232,7 @@ def score(
     runs: dict[str, Run] = {}
     origins = {name: file.name for name, file in files.items()}
     for name, prepared in prepare_given(outputs, origins, options, progress.phase).items():
-        runs[name] = _executed(prepared, store, progress)
+        runs[name] = executed(prepared, store, progress)
         if runs[name].status == "interrupted":
             return Scores(runs, baseline or next(iter(files)))
     baseline = baseline or next(iter(files))
@@ -312,6 +291,33 @@ def calibrate_judge(
     return _calibrate_judge(paths, human, **settings)
 
 
+def judge_pairs(
+    runs: Sequence[str | Path | Run] | Mapping[str, str | Path | Run],
+    *,
+    settings: GivenOptions | None = None,
+    output_dir: str | Path = "runs",
+    progress: Progress | None = None,
+    **options: Any,
+) -> PairReport:
+    """Let a judge compare the answers of two or more runs to the same samples, each pair in both orders.
+
+    The verdicts are a run of their own; the same call again goes on with it.
+
+    Args:
+        runs: runs, their directories or names; a mapping says what the systems are called.
+        settings: of the judge's run.
+        output_dir: where runs are looked for.
+        progress: who shows how it goes.
+        options: fields of `PairOptions`: ``model`` (the judge), ``rubric``, ``against``, ``limit`` ...
+
+    Raises UsageError for bad input and for runs without answers to the same samples.
+    """
+    watching = progress or Silent()
+    found = named_runs(runs, lambda one: open_run(one, output_dir=output_dir))
+    given = settings or GivenOptions(output_dir=output_dir)
+    return _judge_pairs(found, PairOptions(**options), given, lambda run: executed(run, True, watching), watching.phase)
+
+
 def import_runs(
     paths: str | Path | Sequence[str | Path],
     *,
@@ -343,7 +349,7 @@ def import_runs(
     for log in logs:
         export = Export()
         made = write_run(log, Path(output_dir), name=name, command=command, progress=progress, watching=export.watching)
-        _finish(export, made.run)
+        finish(export, made.run)
         done.append(made)
     return done
 
@@ -414,7 +420,7 @@ def _candidate(
         raise NotComparable("a candidate is run as its baseline was, and there is none: run it with evalkit run")
     prepared = prepare(candidate_options(policy, baseline, model, all_tasks=all_tasks, **own), progress.phase)
     require_same_tasks(prepared, baseline)
-    done = _executed(prepared, True, progress)
+    done = executed(prepared, True, progress)
     if done.status == "interrupted":
         raise Interrupted("interrupted; whatever was answered is kept, and the same command goes on with it")
     if done.status != "complete":
@@ -464,7 +470,7 @@ def sweep(
             except ModelError as error:
                 progress.warning(f"{member.name} cannot be evaluated: {error}")
                 raise
-            return finished_run(prepared) or _executed(prepared, True, progress)
+            return finished_run(prepared) or executed(prepared, True, progress)
 
     def changed() -> None:
         nonlocal found
@@ -486,27 +492,6 @@ def plan_sweep(checkpoints: str, options: RunOptions) -> list[tuple[Member, Inte
     series = None if options.new else known_series(checkpoints, there, options)
     members = [listed(one) for one in there] if series is None else series.members
     return intents(series, members, options, Present(options))
-
-
-def _executed(prepared: Prepared, store: bool, progress: Progress) -> Run:
-    """A run to its end, with its derived files where it is kept."""
-    export = Export()
-    watching = export.watching if store else None
-    done = run_prepared(prepared, store=store, progress=progress, watching=watching)
-    if store and done.status != "interrupted":
-        _finish(export, done)
-    return done
-
-
-def _finish(export: Export, run: Run) -> None:
-    """Write the derived files. What can go wrong here costs no answer and no score, and the message says so."""
-    try:
-        export.finish(run)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write the report to {run.path}: {error.strerror or error}. All answers and scores are safe; "
-            f"make room, then: evalkit report {run.path}"
-        ) from error
 
 
 def _names(tasks: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evalkit.cli import judge_pairs
 from evalkit.cli import options as o
 
 app = typer.Typer(rich_markup_mode=None)
@@ -13,7 +14,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback()
 def judge() -> None:
-    """Judges: how far one agrees with people, and means corrected by human ratings (judge calibrate)."""
+    """Judges: what one prefers (judge pairs), and how far it agrees with people (judge calibrate)."""
+
+
+app.command("pairs")(judge_pairs.pairs)
 
 
 @app.command("calibrate")

@@ -42,6 +42,25 @@ class PairedScores:
     seed: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What `score` gives: each system's run by name, and the others compared with the ``baseline``."""
+
+    runs: Mapping[str, Run]
+    baseline: str
+    comparisons: tuple[PairedScores, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """The baseline's run: the only one where there is one system."""
+        return self.runs[self.baseline]
+
+    @property
+    def status(self) -> str:
+        """``complete``, or the first other status among the runs."""
+        return next((run.status for run in self.runs.values() if run.status != "complete"), "complete")
+
+
 def paired_scores(runs: Mapping[str, Run], baseline: str, *, seed: int | None = None) -> list[PairedScores]:
     """Every metric of every run against the one called ``baseline``: by task, filter, metric, then run.
 
