@@ -188,8 +188,10 @@ def _level(rows: levels.Rated, name: str, replicates: int, seed: int) -> dict[st
 
 
 def _counts(runs: Sequence[Judged]) -> dict[str, int]:
-    """Verdicts asked for, unreadable and refused."""
-    return {key: sum(int(run.detail.get(key) or 0) for run in runs) for key in ("verdicts", "failed", "refused")}
+    """Verdicts asked for, unreadable and refused, on samples that have a score; and samples that have none."""
+    found = {key: sum(int(run.detail.get(key) or 0) for run in runs) for key in ("verdicts", "failed", "refused")}
+    nothing = (np.isnan(np.stack(list(run.values.values()))).all(axis=0) for run in runs)
+    return found | {"unscored": sum(int(none.sum()) for none in nothing)}
 
 
 def _lost(

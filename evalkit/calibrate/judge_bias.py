@@ -109,7 +109,7 @@ def order_effects(verdicts: Array) -> dict[str, Json]:
     """What the order of two texts does to a judge, from ``verdicts`` (pairs, 2): each order once, texts swapped.
 
     A verdict is how far the text *shown first* won: 1, 0, or 0.5 for a tie. ``flip``: the two verdicts name different texts
-    (a tie names none); ``first_slot``: the share of verdicts, ties aside, for the text shown first. Wilson intervals, that
+    (a tie names none), ``same``: they agree; ``first_slot``: the share of verdicts, ties aside, for the text shown first. Wilson intervals, that
     of first_slot with the pairs as clusters.
     """
     pairs = len(verdicts)
@@ -117,7 +117,7 @@ def order_effects(verdicts: Array) -> dict[str, Json]:
         return {"pairs": 0}
     one, other = verdicts[:, 0] - 0.5, 0.5 - verdicts[:, 1]
     flips = one * other < 0
-    same = one * other > 0
+    same = np.sign(one) == np.sign(other)
     decided = verdicts != 0.5
     first = (verdicts > 0.5)[decided].astype(np.float64)
     owner = np.broadcast_to(np.arange(pairs)[:, None], verdicts.shape)[decided]

@@ -22,9 +22,11 @@ def print_calibration(found: JudgeCalibration) -> None:
     """Everything, the verdicts first."""
     about = found.to_dict()
     say(f"{about['judge']}\nbeside {found.human} ({counted(found.raters, 'rater')})")
-    asked, failed, refused = (found.counts[key] for key in ("verdicts", "failed", "refused"))
+    asked, failed, refused, lost = (found.counts[key] for key in ("verdicts", "failed", "refused", "unscored"))
     if asked:
-        say(f"{counted(asked, 'verdict')} asked for, {failed} unreadable, {refused} refused")
+        say(
+            f"{counted(asked, 'verdict')}, {failed} unreadable, {refused} refused; {counted(lost, 'sample')} without a score"
+        )
     for line in dict.fromkeys([*found.notes, *(doubt for one in found.criteria.values() for doubt in one.doubts)]):
         say(f"evalkit: warning: {line}")
     say("")

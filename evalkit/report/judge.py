@@ -137,8 +137,17 @@ def _counts(detail: Mapping[str, Json]) -> str:
     more = f" {counted(again, 'verdict')} had to be asked for again." if again else ""
     return (
         f"{counted(asked, 'verdict')}: {count(failed)} could not be read, {count(refused)} refused{share}. "
-        f"Neither counts as a score.{more}"
+        f"Neither counts as a score.{more}{_unscored(detail)}"
     )
+
+
+def _unscored(detail: Mapping[str, Json]) -> str:
+    """Samples without any score: those verdicts are not among the counted ones."""
+    reasons = detail.get("unscored")
+    if not isinstance(reasons, Mapping) or not reasons:
+        return ""
+    told = "; ".join(f"{count(int(n))}: {reason}" for reason, n in list(reasons.items())[:3])
+    return f" {counted(sum(map(int, reasons.values())), 'sample')} without a score ({told})."
 
 
 def _outside(detail: Mapping[str, Json]) -> str:
