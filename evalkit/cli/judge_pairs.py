@@ -69,21 +69,17 @@ def pairs(
     settings = api.GivenOptions(
         name=name, output_dir=output_dir or "runs", new=new, **from_flags(asking), command=("evalkit", *sys.argv[1:])
     )
-    own = {"score_mode": score_mode, "orders": orders, "swap": swap, "source": source}
+    judge = {"score_mode": score_mode, "orders": orders, "swap": swap, "source": source}
+    chosen = {"model": model, "rubric": rubric, "against": against, "task": task, "filter": filter_, "limit": limit}
     with shown() as progress:
         found = api.judge_pairs(
             _named(runs),
             settings=settings,
             output_dir=output_dir or "runs",
             progress=progress,
-            model=model,
-            rubric=rubric,
-            against=against,
-            task=task,
-            filter=filter_,
-            limit=limit,
+            **chosen,
             **({} if seed is None else {"seed": seed}),
-            judge={key: value for key, value in own.items() if value is not None},
+            judge={key: value for key, value in judge.items() if value is not None},
         )
     if found.run.status == "interrupted":
         raise Interrupted("interrupted; whatever was answered is kept. Run the same command again to resume")
