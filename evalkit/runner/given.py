@@ -18,7 +18,7 @@ from evalkit.runner.prepare import (
     bound_tasks,
     check_scorers,
     judge_warnings,
-    role_model,
+    role_models,
     role_specs,
     scorer_spec,
 )
@@ -96,7 +96,7 @@ def prepare_given(
     scorers = build_scorers(task.scoring)
     ready = ReadyTask(task, config, scorers)
     _check(ready, outputs)
-    roles = {role: role_model(spec, run_options) for role, spec in role_specs(run_options, [ready]).items()}
+    roles = role_models(role_specs(run_options, [ready]), run_options)
     for model in roles.values():
         if isinstance(model, ConnectingModel):
             model.connect()

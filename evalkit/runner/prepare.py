@@ -11,7 +11,7 @@ from typing import Any
 import evalkit.data.load as tables
 from evalkit.data.base import Table
 from evalkit.errors import ConfigError, DataError, ModelError, ScorerError, TaskError, nearest
-from evalkit.models.base import ConnectingModel, Model
+from evalkit.models.base import ConnectingModel, KeepingModel, Model
 from evalkit.models.registry import load_model
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import check_capabilities
@@ -192,7 +192,7 @@ def prepare(options: RunOptions, tell: Callable[[str], None] = lambda text: None
         tell(f"loading {options.model}")
     spec = options.model if options.tokenizer is None else (options.model, options.tokenizer)
     model = load_model(spec, options.model_options())
-    roles = {role: role_model(spec, options) for role, spec in asked.items()}
+    roles = role_models(asked, options, model)
     if connect:
         for remote in (model, *roles.values()):
             if isinstance(remote, ConnectingModel):
@@ -297,6 +297,23 @@ def _said(configs: Sequence[TaskConfig], tasks: Sequence[ReadyTask], model: str 
     lines = [f"{why} is asked in the form {forms}, not comparable with log-likelihood numbers: {shown}"]
     lost = sorted({name for config, _ in pairs for name in left_out(config)})
     return [*lines, f"not measured in that form: {', '.join(lost)}"] if lost else lines
+
+
+def role_models(specs: Mapping[str, Any], options: RunOptions, model: Model | None = None) -> dict[str, Model]:
+    """The models by role. What two of them name in the same words is loaded once, also the ``model`` under test."""
+    loaded: dict[str, Model] = {}
+    as_usual = options.tokenizer is None and options.model_options() == replace(options.model_options(), args={}, flags={})
+    if model is not None and isinstance(options.model, str) and as_usual:
+        loaded[options.model] = model
+    found = {}
+    for role, spec in specs.items():
+        known = loaded.get(spec) if isinstance(spec, str) else None
+        if known is None or isinstance(known, KeepingModel):  # what those keep is for one role
+            known = role_model(spec, options)
+        if isinstance(spec, str):
+            loaded[spec] = known
+        found[role] = known
+    return found
 
 
 def role_model(spec: Any, options: RunOptions) -> Model:

@@ -18,7 +18,7 @@ from evalkit.runner.budget import Account, Budget, quotes_of
 from evalkit.runner.execute import stop_on_signals
 from evalkit.runner.judging import Rounds
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import check_columns, judge_warnings, role_model, scorer_spec
+from evalkit.runner.prepare import check_columns, judge_warnings, role_models, scorer_spec
 from evalkit.runner.roles import public, remembered, role_infos
 from evalkit.runner.run import Run
 from evalkit.runner.scoring import Watching
@@ -141,10 +141,12 @@ def judges_of(
         if role not in asking:
             known = f"; they ask {', '.join(asking)}" if asking else ""
             raise ConfigError(f"--role {role}: no scorer of this run asks it{known}")
-    models = {}
-    for role, spec in specs.items():
-        tell(f"loading {spec}" if isinstance(spec, str) else f"loading the {role}")
-        models[role] = model = role_model(spec, options)
+    if specs:
+        tell(
+            "loading " + ", ".join(dict.fromkeys(spec if isinstance(spec, str) else f"the {r}" for r, spec in specs.items()))
+        )
+    models = role_models(specs, options)
+    for role, model in models.items():
         if isinstance(model, ConnectingModel):
             model.connect()
         before = store.manifest["fingerprints"].get(role)
