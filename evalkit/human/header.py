@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: What only a mapped file has: who rated, and how long it took.
 ANNOTATOR, SECONDS = "annotator", "seconds"
 
+#: How columns that are not ours are called, and cells right of the header.
+EXTRA = "extra_"
+BEYOND = "extra_beyond"
+
 _MARKS = re.compile("[\u200b-\u200f\u2060\ufeff\"'`\u2018\u2019\u201c\u201d]")
 
 
@@ -62,7 +66,7 @@ class Names:
 class Table:
     """A file's rows by our column names. ``headings`` are the columns that it has, as the file names them.
 
-    Columns that are not ours are ``extra_...``. Cells beyond the header are under ``""``.
+    Columns that are not ours are ``extra_...``; what stands right of the header is ``extra_beyond``.
     """
 
     file: str
@@ -96,7 +100,7 @@ def read_table(grid: Grid, names: Names) -> Table:
     for number, cells in filled[at + 1 :]:
         row = {name: cells[i] if i < len(cells) else "" for i, name in {**matched, **extras}.items()}
         beyond = " ".join(cell.strip() for cell in cells[len(header) :] if cell.strip())
-        table.rows.append(RawRow(grid.file, number, {**row, "": beyond} if beyond else row))
+        table.rows.append(RawRow(grid.file, number, {**row, BEYOND: beyond} if beyond else row))
     return table
 
 
@@ -163,7 +167,7 @@ def _extras(header: Sequence[str], matched: dict[int, str], rows: Sequence[tuple
     for i, heading in enumerate(header):
         if i in matched or not any(i < len(cells) and cells[i].strip() for _, cells in rows):
             continue
-        name = f"extra_{fold(heading) or f'column_{i + 1}'}"
+        name = f"{EXTRA}{fold(heading) or f'column_{i + 1}'}"
         extras[i] = name if name not in extras.values() else f"{name}_{i + 1}"
     return extras
 

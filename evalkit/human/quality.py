@@ -17,7 +17,7 @@ _LEAST, _SHARE = 10, 0.9
 #: Words a second that nobody reads, skimming included (people read about 4, skim about 10).
 _WORDS_A_SECOND = 15.0
 
-#: A column that is in order by chance less often than this is told of.
+#: What happens by chance less often than this is told of.
 _CHANCE = 0.01
 
 
@@ -127,10 +127,10 @@ def _hurried(study: Study, entries: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def _sorted_alone(study: Study, entries: Sequence[Entry]) -> Iterator[Finding]:
-    """A column of ratings in order down the sheet, where the rows are not in that order for a reason of their own.
+    """A column in which equal ratings stand together although the rows stand in the order of the sheet as it was sent out.
 
-    Texts cannot tell that ratings were sorted without their rows. Honest ratings are in order by chance with probability
-    2 x product(n_v!) / n!. A whole sheet sorted by this column keeps equal values in the order in which they were before.
+    Texts cannot tell that ratings were sorted without their rows. Whatever the order (of numbers, of letters, from the end),
+    sorting brings equal ratings together; by chance that happens with probability k! x product(n_v!) / n! for k values.
     """
     for file in dict.fromkeys(entry.file for entry in entries):
         mine = sorted((entry for entry in entries if entry.file == file), key=lambda entry: entry.number)
@@ -138,14 +138,15 @@ def _sorted_alone(study: Study, entries: Sequence[Entry]) -> Iterator[Finding]:
         if places != sorted(places):
             continue  # the rows were moved, with their texts
         for criterion in study.rubric.names:
-            values = [entry.values[criterion] for entry in mine if criterion in entry.values]
-            if values not in (sorted(values), sorted(values, reverse=True)) or len(set(values)) < 2:
+            said = [entry.cells[criterion].value for entry in mine if entry.cells[criterion].state in ("value", "na")]
+            counts = Counter(said)
+            if len(counts) < 2 or 1 + sum(a != b for a, b in pairwise(said)) > len(counts):
                 continue
-            chance = math.log(2) + sum(math.lgamma(n + 1) for n in Counter(values).values()) - math.lgamma(len(values) + 1)
-            if chance < math.log(_CHANCE):
+            ways = sum(math.lgamma(n + 1) for n in (*counts.values(), len(counts)))
+            if ways - math.lgamma(len(said) + 1) < math.log(_CHANCE):
                 message = (
-                    f"the {len(values)} ratings stand in order down the sheet although its rows do not: was this column "
-                    "sorted alone? Then the ratings are on the wrong rows; ask for the file as it was before"
+                    f"equal ratings stand together in all {len(said)} rows although the rows are not sorted: was this "
+                    "column sorted alone? Then the ratings are on the wrong rows; ask for the file as it was before"
                 )
                 yield Finding("warning", "ratings-sorted", file, message, column=criterion)
 

@@ -37,7 +37,9 @@ _NUMBER = re.compile(r"[-+]?[$\u20ac\u00a3]?\d[\d.,]*(?:e[-+]?\d+)?\s*[%$\u20ac\
 _WINDOWS = {code: letter for code in range(128, 160) if (letter := bytes([code]).decode("cp1252", "ignore"))}
 
 #: Encodings that programs take text for, or save it in, when nobody says which.
-_ENCODINGS = ("cp1252", "latin-1", "cp1250", "mac_roman", "cp1251", "ascii", "cp850")
+_ENCODINGS = (
+    "cp1252", "latin-1", "cp1250", "mac_roman", "cp1251", "ascii", "cp850", "cp932", "gbk", "big5", "cp949",
+)  # fmt: skip
 
 Kind = Literal["text-torn", "text-changed", "text-missing", "text-edited", "text-damaged"]
 
@@ -167,7 +169,7 @@ def _forms(text: str) -> Iterator[tuple[str, str]]:
     for encoding in _ENCODINGS:
         yield normal(_misread(text.encode("utf-8", "surrogatepass"), encoding)), f"damaged: UTF-8 was opened as {encoding}"
         saved = text.encode(encoding, "replace")
-        if (left := _marks(saved.decode(encoding))) != _marks(plain):
+        if (left := _marks(saved.decode(encoding, "replace"))) != _marks(plain):
             yield left, f"lost: the file was saved as {encoding}"
         if encoding != "cp1252":
             yield normal(_misread(saved, "cp1252")), f"damaged: {encoding} was read as Windows-1252"

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from evalkit.human import ids
 from evalkit.human.base import Finding, Level, RawRow, Row, Study
 from evalkit.human.cells import Cell, plain, read_cell
-from evalkit.human.header import ANNOTATOR, SECONDS, Table, shortened
+from evalkit.human.header import ANNOTATOR, BEYOND, EXTRA, SECONDS, Table, shortened
 from evalkit.human.layout import COMMENT, ITEM_ID, STUDY_ID, columns
 from evalkit.human.texts import Texts
 
@@ -92,9 +92,6 @@ class _Reader:
 
     def entry(self, raw: RawRow) -> Entry | None:
         """What a row says, or ``None`` for one that is no row of the study, after telling so."""
-        if "" in raw.cells:
-            message = f"the row goes on beyond the last column: {shortened(raw.cells[''])}; was it moved sideways?"
-            self._tell("error", "row-too-long", message, raw.number, value=raw.cells[""])
         name = ids.folded(plain(raw.cells[ITEM_ID]))
         row = self._all.rows.get(name)
         if row is None:
@@ -105,6 +102,8 @@ class _Reader:
         for problem in self._all.texts.problems(row, given) if given else ():
             text = raw.cells[problem.column]
             self._tell(problem.level, problem.kind, problem.message, raw.number, problem.column, text)
+        cells = self._cells(raw)
+        self._beyond(raw, cells)
         annotator = plain(raw.cells.get(ANNOTATOR, "")) if self._all.named else row.annotator
         if not annotator:
             self._tell("error", "annotator-missing", f"nobody is named who rated {row.id}", raw.number, ANNOTATOR)
@@ -113,10 +112,10 @@ class _Reader:
             number=raw.number,
             row=row,
             annotator=annotator,
-            cells=self._cells(raw),
+            cells=cells,
             comment=raw.cells.get(COMMENT, "").strip(),
             seconds=self._seconds(raw),
-            extras={column: cell for column, cell in raw.cells.items() if column.startswith("extra_") and cell.strip()},
+            extras={column: cell for column, cell in raw.cells.items() if column.startswith(EXTRA) and cell.strip()},
         )
 
     def _cells(self, raw: RawRow) -> dict[str, Cell]:
@@ -131,8 +130,20 @@ class _Reader:
         a_gap = any(cell.state == "empty" for cell in cells.values())
         if a_gap and read_cell(comment, last.scale).state in ("value", "na"):
             message = f"the comment {shortened(comment)} looks like a rating, and a rating is missing: was the row moved?"
-            self._tell("warning", "comment-rating", message, raw.number, COMMENT, comment)
+            self._tell("error", "row-shifted", message, raw.number, COMMENT, comment)
         return cells
+
+    def _beyond(self, raw: RawRow, cells: Mapping[str, Cell]) -> None:
+        """Cells right of the header: somebody's notes, unless something is missing in the row."""
+        text = raw.cells.get(BEYOND, "")
+        if not text:
+            return
+        if all(cell.state in ("value", "na") for cell in cells.values()):
+            message = f"the row goes on beyond the last column: {shortened(text)}; kept as {BEYOND}"
+            self._tell("warning", "row-too-long", message, raw.number, value=text)
+        else:
+            message = f"the row goes on beyond the last column: {shortened(text)}; was it moved sideways?"
+            self._tell("error", "row-too-long", message, raw.number, value=text)
 
     def _seconds(self, raw: RawRow) -> float | None:
         text = plain(raw.cells.get(SECONDS, ""))

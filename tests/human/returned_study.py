@@ -138,10 +138,12 @@ def truth(made: Study, annotators: Sequence[str] | None = None) -> dict[tuple[st
     return values
 
 
-def as_csv(sheet: Sequence[Sequence[str]], delimiter: str = ",", encoding: str = "utf-8-sig", **options) -> bytes:
+def as_csv(
+    sheet: Sequence[Sequence[str]], delimiter: str = ",", encoding: str = "utf-8-sig", *, errors: str = "strict", **options
+) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter, **{"quoting": csv.QUOTE_ALL, "lineterminator": "\r\n", **options}).writerows(sheet)
-    return text.getvalue().encode(encoding)
+    return text.getvalue().encode(encoding, errors)
 
 
 def written(folder: Path, made: Study) -> Path:
