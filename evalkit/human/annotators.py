@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -24,8 +24,8 @@ STRAIGHT, LEAST = 0.9, 10
 class Leniency:
     """One annotator on one criterion, over the ``outputs`` that somebody else rated too.
 
-    ``offset`` is by how much the annotator rates higher than the mean of the others, ``pearson`` and ``spearman`` tell
-    how well the two go together. ``straight`` is the share of the value given most often, of ``n`` ratings.
+    ``offset`` (not of pairs) is by how much the annotator rates higher than the mean of the others; ``pearson`` and
+    ``spearman`` tell how well the two go together. ``straight`` is the share of the commonest value, of ``n`` ratings.
     """
 
     criterion: str
@@ -76,7 +76,9 @@ def leniencies(answers: Answers) -> list[Leniency]:
         for code, name in enumerate(answers.annotators):
             mine = rated.raters == code
             if mine.any():
-                found.append(_leniency(criterion, name, absent[name], rated, mine, others, span))
+                row = _leniency(criterion, name, absent[name], rated, mine, others, span)
+                # in a pair the one named first has no meaning: to lean to it is no leniency
+                found.append(replace(row, offset=None, ci=None) if answers.pairwise else row)
     return found
 
 

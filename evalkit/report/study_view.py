@@ -12,6 +12,7 @@ from evalkit.figures import count, counted, number
 from evalkit.human.agreement import CriterionAgreement
 from evalkit.human.correlations import one_against_the_rest
 from evalkit.human.datasheet import datasheet
+from evalkit.human.pairwise import split
 from evalkit.human.study_report import StudyReport
 from evalkit.report.axis import axis
 from evalkit.report.forest import Forest, Group
@@ -37,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table with a caption. ``head`` is the scale above its bars; ``words`` is the place of a last column of words."""
+    """A table; ``head`` is the scale above its bars. ``words``: its last column is text, ``plain``: all are."""
 
     title: str
     caption: str
@@ -46,6 +47,7 @@ class Panel:
     head: Markup | str = ""
     words: bool = False
     folded: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def build(report: StudyReport) -> StudyView:
         form=study.form if study else "ratings",
         run=f"rubric {study.rubric.rubric}, version {study.rubric.version} ({study.rubric.hash})" if study else "",
         cards=_cards(report, sheet),
-        alerts=[f"{note[:1].upper()}{note[1:]}." for note in report.notes],
+        alerts=[f"{note}." for note in report.notes],
         sections=[section for section in found if section.panels],
         facts=_facts(sheet),
         criteria=_criteria(sheet),
@@ -230,8 +232,8 @@ def _agreement(report: StudyReport) -> Section:
         for row, group in zip(rows, groups, strict=True)
     ]
     columns = [
-        "Criterion", "Alpha, ordinal", "95 % interval", "Alpha, interval", "Alpha, nominal", "AC2", "AC1", "Kappa", "Fleiss",
-        "Same value", "Commonest", "Outputs", "Notes",
+        "Criterion", "Alpha, ordinal", "95 % interval", "Alpha, interval", "Alpha, nominal", "AC2", "Kappa", "Same value",
+        "Commonest", "Outputs",
     ]  # fmt: skip
     caption = (
         "AC2 and kappa (the mean over pairs of annotators) are quadratic; the bars are ordinal alpha. Outputs have two "
@@ -248,8 +250,7 @@ def _coefficients(row: CriterionAgreement) -> list[str]:
     common = "–" if row.share is None else f"{row.commonest:g}: {row.share:.0%}"
     return [
         told(row.alpha_ordinal), _ci(row.alpha_ordinal.ci), told(row.alpha_interval), told(row.alpha_nominal), told(row.ac2),
-        told(row.ac1), _value(row.kappa), _value(row.fleiss), _value(row.percent.value), common, count(row.outputs),
-        row.reason or "",
+        _value(row.kappa), _value(row.percent.value), common, count(row.outputs),
     ]  # fmt: skip
 
 
@@ -257,12 +258,25 @@ def _disputed(report: StudyReport) -> list[Panel]:
     lines = [
         Line(
             row.item,
-            [_shown(report, row.criterion), row.system, ", ".join(f"{who} {value:g}" for who, value in row.ratings.items())],
+            [
+                row.system,
+                _shown(report, row.criterion),
+                ", ".join(f"{who}: {_said(report, row.system, v)}" for who, v in row.ratings.items()),
+            ],
         )
         for row in report.disputed
     ]
     caption = "Outputs whose ratings lie farthest apart: worth a talk with the annotators, and often a gap in the rubric."
-    return [Panel("Most disputed", caption, ["Item", "Criterion", "System", "Ratings"], lines, "", True)] if lines else []
+    columns = ["Item", "System", "Criterion", "Ratings"]
+    return [Panel("Most disputed", caption, columns, lines, words=True, plain=True)] if lines else []
+
+
+def _said(report: StudyReport, system: str, value: float) -> str:
+    """A rating; in a pair the system that was preferred."""
+    if report.answers.study is None or not report.answers.pairwise:
+        return f"{value:g}"
+    one, other = split(system, report.answers.study.systems)
+    return {1.0: one, 0.0: other}.get(value, "tie")
 
 
 def _annotators(report: StudyReport) -> Section:
@@ -284,27 +298,29 @@ def _annotators(report: StudyReport) -> Section:
     columns = ["Annotator", "Rows", "Checks passed", "Same when repeated", "Mean change", "Median a row"]
     caption = "The mean change of repeated ratings is in shares of the scale."
     panels = [Panel("Checks and repeats", caption, columns, lines)]
-    for name in report.answers.criteria:
-        rows = [row for row in report.leniency if row.criterion == name]
-        groups = [Group(row.annotator, row.offset, row.ci, row.outputs) for row in rows]
-        bars = _forest(groups, [], 0.0)
-        lines = [
-            Line(
-                row.annotator,
-                [
-                    "–" if row.offset is None else _signed(row.offset), _ci(row.ci), _value(row.spearman),
-                    _value(row.pearson), count(row.outputs), "–" if row.straight is None else f"{row.straight:.0%}",
-                ],
-                bars.bar(group) if group.value is not None else "",
-                "a straight line" if row.straight_line else "",
-            )
-            for row, group in zip(rows, groups, strict=True)
-        ]  # fmt: skip
-        columns = ["Annotator", "Above the others", "95 % interval", "Spearman", "Pearson", "Outputs", "Commonest value"]
-        if lines:
-            caption = "How much higher than the others on the same outputs, and how well the two go together."
-            panels.append(Panel(f"{_shown(report, name)}: leniency", caption, columns, lines, bars.head))
+    panels += [_leniency(report, name) for name in report.answers.criteria]
     return Section("annotators", "Annotators", intro, panels)
+
+
+def _leniency(report: StudyReport, name: str) -> Panel:
+    """How an annotator's ratings of one criterion stand to those of the others."""
+    rows = [row for row in report.leniency if row.criterion == name]
+    groups = [Group(row.annotator, row.offset, row.ci, row.outputs) for row in rows]
+    bars = _forest(groups, [], 0.0)
+    lines = []
+    for row, group in zip(rows, groups, strict=True):
+        offset = [] if report.answers.pairwise else ["–" if row.offset is None else _signed(row.offset), _ci(row.ci)]
+        straight = "–" if row.straight is None else f"{row.straight:.0%}"
+        cells = [*offset, _value(row.spearman), _value(row.pearson), count(row.outputs), straight]
+        bar = bars.bar(group) if group.value is not None else ""
+        lines.append(Line(row.annotator, cells, bar, "a straight line" if row.straight_line else ""))
+    columns = ["Spearman", "Pearson", "Outputs", "Commonest value"]
+    if report.answers.pairwise:
+        caption = "How well an annotator's answers go together with the others' on the same pairs."
+        return Panel(_shown(report, name), caption, ["Annotator", *columns], lines)
+    caption = "How much higher than the others on the same outputs, and how well the two go together."
+    columns = ["Annotator", "Above the others", "95 % interval", *columns]
+    return Panel(f"{_shown(report, name)}: leniency", caption, columns, lines, bars.head)
 
 
 def _correlations(report: StudyReport) -> Section:
@@ -347,7 +363,7 @@ def _facts(sheet: dict[str, Any]) -> list[tuple[str, str]]:
 def _criteria(sheet: dict[str, Any]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     found = []
     for criterion in sheet.get("criteria") or ():
-        levels = criterion["levels"] or dict.fromkeys(criterion["scale"], "")
+        levels = criterion["levels"] or {"Scale": ", ".join(criterion["scale"])}
         found.append((criterion["name"], criterion["definition"], list(levels.items())))
     return found
 
