@@ -109,8 +109,8 @@ def order_effects(verdicts: Array) -> dict[str, Json]:
     """What the order of two texts does to a judge, from ``verdicts`` (pairs, 2): each order once, texts swapped.
 
     A verdict is how far the text *shown first* won: 1, 0, or 0.5 for a tie. ``flip``: the two verdicts name different texts
-    (a tie names none), ``same``: they agree; ``first_slot``: the share of verdicts, ties aside, for the text shown first. Wilson intervals, that
-    of first_slot with the pairs as clusters.
+    (a tie names none), ``same``: they agree; ``first_slot``: the share of verdicts, ties aside, for the text shown first.
+    Wilson intervals, that of first_slot with the pairs as clusters.
     """
     pairs = len(verdicts)
     if not pairs:
