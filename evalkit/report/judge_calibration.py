@@ -187,11 +187,11 @@ def _facts(found: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
     for key, label in (("one", "One person with the others (Spearman)"), ("judge_instead", "The judge in that place")):
         yield label, number((people.get(key) or {}).get("spearman"), 3)
     yield "Judge less human, with length (Spearman)", told(length["residual"])
-    for who, label in (("judge", "the judge's"), ("human", "people's")):
+    for who, label in (("judge", "judge"), ("human", "people")):
         if shape[who].get("top") is not None:
-            yield f"Top score among {label}", f"{shape[who]['top']:.0%}"
+            yield f"Top scores, {label}", f"{shape[who]['top']:.0%}"
         if shape[who].get("ties") is not None:
-            yield f"Ties among {label}", f"{shape[who]['ties']:.0%}"
+            yield f"Tied pairs, {label}", f"{shape[who]['ties']:.0%}"
     passing = bias.get("pass_fail")
     if passing:
         yield "Brier score", f"{passing['brier']:.3f} ({passing['brier_of_the_base_rate']:.3f} for the base rate)"

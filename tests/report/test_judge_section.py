@@ -85,7 +85,7 @@ def test_three_means_stand_side_by_side(tmp_path: Path) -> None:
         "Human only",
         "Corrected",
         "need rated items drawn at random",
-        "2 rated outputs were left out",
+        "2 outputs were left out",
     ):
         assert words in text
     assert told(None) == told({"value": None, "ci": None}) == "–"
