@@ -13,8 +13,9 @@ from evalkit.rubric.schema import Criterion
 #: Lines of text that the tallest row of a spreadsheet shows.
 TALLEST = 26
 
-#: Characters in a line of a text column.
+#: Widths of text columns, in digits of the sheet's font; letters are narrower.
 WIDTHS = {"input": 50, "source": 80, "reference": 50, "output": 60}
+LETTERS = 1.15
 
 
 def scale_words(criterion: Criterion) -> str:
@@ -95,7 +96,7 @@ def lines_of(text: str, width: int) -> int:
 
 def row_lines(study: Study, texts: dict[str, str]) -> int:
     """Lines that a row with these text cells takes."""
-    return max(lines_of(texts[c.name], WIDTHS[c.part]) for c in columns(study) if c.part is not None)
+    return max(lines_of(texts[c.name], round(LETTERS * WIDTHS[c.part])) for c in columns(study) if c.part is not None)
 
 
 def texts_page(study: Study, rows: Sequence[Row]) -> str | None:
