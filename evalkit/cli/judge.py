@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli import judge_pairs
+from evalkit.cli import judge_pairs, judge_steps
 from evalkit.cli import options as o
 
 app = typer.Typer(rich_markup_mode=None)
@@ -14,10 +14,11 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.callback()
 def judge() -> None:
-    """Judges: what one prefers (judge pairs), and how far it agrees with people (judge calibrate)."""
+    """Judges: steps to rate by (steps), which system one prefers (pairs), how far it agrees with people (calibrate)."""
 
 
 app.command("pairs")(judge_pairs.pairs)
+app.command("steps")(judge_steps.steps)
 
 
 @app.command("calibrate")
