@@ -24,7 +24,7 @@ def calibration_path(run: Path, scorer: str) -> Path:
 def write_calibration(found: JudgeCalibration) -> list[Path]:
     """Write ``found`` into each of its runs, whole or not at all; returns the files.
 
-    ``alpha`` and ``n`` at the top, which gates read, are those of the criterion that agrees least: a gate must not be
+    Gates read ``by_metric``; ``alpha`` and ``n`` at the top are those of the criterion that agrees least: nobody must be
     satisfied by one good criterion among bad ones. Raises DataError where no alpha is defined, StoreError where a run cannot
     be written to.
     """
@@ -44,6 +44,7 @@ def write_calibration(found: JudgeCalibration) -> list[Path]:
         "rubric": told["rubric"],
         "alpha": {"value": alphas[least]["value"], "ci": alphas[least]["ci"], "scale": "interval", "criterion": least},
         "n": found.criteria[least].items,
+        "by_metric": {name: {"alpha": alphas[name], "n": one.items} for name, one in found.criteria.items()},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **told,
     }

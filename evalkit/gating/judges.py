@@ -5,6 +5,7 @@ A calibration is a JSON file, written when a judge was compared with human ratin
     {"schema": 1, "judge": "<the scorer's signature>", "rubric": "<hash>", "alpha": {"value": 0.71, "ci": [0.63, 0.78]},
      "n": 240, "created": "2026-11-02T09:00:00+00:00"}
 
+Of a judge of several criteria, ``by_metric`` has ``alpha`` and ``n`` of each, and ``alpha`` at the top is the lowest.
 ``judge`` must be the signature of the scorer that the gate compares: another model, prompt or rubric is another instrument.
 """
 
@@ -35,6 +36,15 @@ class Alpha(BaseModel):
     ci: tuple[float, float] | None = None
 
 
+class OfMetric(BaseModel):
+    """One of several criteria."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    alpha: Alpha
+    n: int = Field(ge=1)
+
+
 class Calibration(BaseModel):
     """A judge's calibration file. Further keys may be there: a gate does not read them."""
 
@@ -45,6 +55,7 @@ class Calibration(BaseModel):
     rubric: str | None = Field(None, description="The rubric's hash.")
     alpha: Alpha
     n: int = Field(ge=1, description="Items that people rated, too.")
+    by_metric: dict[str, OfMetric] = Field({}, description="By criterion, where the judge has several.")
     created: str | None = Field(None, description="When it was made (ISO 8601).")
 
 
@@ -64,11 +75,14 @@ def doubt(policy: Policy, check: Check, found: Comparison, candidate: RunScores)
         raise NotComparable(
             f"{path} calibrates {calibration.judge}, but {found.task} is judged by {found.signature}: calibrate this judge"
         )
-    if calibration.alpha.value >= check.min_judge_alpha:
+    if calibration.by_metric and found.metric.name not in calibration.by_metric:
+        return f"the judge was compared with people on {', '.join(calibration.by_metric)}, not on {found.metric.name}"
+    measured = calibration.by_metric.get(found.metric.name, calibration)
+    if measured.alpha.value >= check.min_judge_alpha:
         return None
     return (
-        f"the judge agrees too little with people: alpha {calibration.alpha.value:.2f} < {check.min_judge_alpha:.2f} "
-        f"({calibration.n} items); calibrate it or use another judge"
+        f"the judge agrees too little with people: alpha {measured.alpha.value:.2f} < {check.min_judge_alpha:.2f} "
+        f"({measured.n} items); calibrate it or use another judge"
     )
 
 
