@@ -22,6 +22,9 @@ _ALIKE = 0.8
 #: Letters from which on the beginning of a text tells which text it is.
 _LONG = 1000
 
+#: Letters from A to Z that tell which text it is where all others were lost.
+_ENOUGH = 20
+
 #: Words from which on words are compared and no letters.
 _SHORT = 12
 
@@ -113,11 +116,12 @@ class Texts:
     def _damaged(self, row: Row, column: str, own: str, given: str) -> Problem | None:
         """A text that a program changed in a way that can be told for sure, unless it did the same to other texts."""
         if _folded(own) == _folded(given):
-            return Problem("text-damaged", column, f"signs were replaced by look-alikes; it is still the text of {row.id}")
+            return Problem("text-damaged", column, f"blanks or signs were changed; it is still the text of {row.id}")
         if len(given) > _LONG and normal(own).startswith(normal(given)):
             reason, like = f"the text was cut after {len(given)} letters", self._beginning(row, column, normal(given))
         else:
-            found = self._made.get((column, normal(given))) or self._made.get((column, _marks(given))) or {}
+            made = (self._made.get((column, form), {}) for form in (normal(given), _marks(given), _skeleton(given)))
+            found = next((texts for texts in made if own in texts), {})
             if own not in found:
                 return None
             reason, like = f"letters were {found[own]}", len(found)
@@ -166,6 +170,8 @@ def _torn(row: Row, column: str, others: list[str]) -> Problem:
 def _forms(text: str) -> Iterator[tuple[str, str]]:
     """What programs make of a text that is not all ASCII, each with what happened, in words."""
     plain = normal(text)
+    if len(skeleton := _skeleton(text)) > _ENOUGH:
+        yield skeleton, "damaged or lost where they are not among A to Z"
     for encoding in _ENCODINGS:
         yield normal(_misread(text.encode("utf-8", "surrogatepass"), encoding)), f"damaged: UTF-8 was opened as {encoding}"
         saved = text.encode(encoding, "replace")
@@ -217,6 +223,11 @@ def _misread(data: bytes, encoding: str) -> str:
 def _marks(text: str) -> str:
     """Letters that an encoding does not have become question marks, one or two each."""
     return re.sub(r"\?+", "?", normal(text))
+
+
+def _skeleton(text: str) -> str:
+    """The letters A to Z and digits of a text, which all encodings share, behind a sign that no text has."""
+    return "\0" + re.sub(r"[^A-Za-z0-9]", "", text)
 
 
 def _likeness(own: str, given: str) -> float:
