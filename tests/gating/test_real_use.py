@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -179,7 +180,9 @@ def damaged(desk: Desk, baseline: str) -> Gated:
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(whole).save_pretrained(folder)
     to = ("--markdown", "gate.md", "--junit", "gate.xml")
-    return desk.gate("--baseline", baseline, "--model", "hf/./checkpoint", "--name", "damaged", *to)
+    done = desk.gate("--baseline", baseline, "--model", "hf/./checkpoint", "--name", "damaged", *to)
+    shutil.rmtree(folder)  # half a gigabyte, which pytest would keep
+    return done
 
 
 def test_on_forty_items_nothing_can_be_said_but_how_many_it_takes(desk: Desk) -> None:
