@@ -10,6 +10,7 @@ from evalkit.cli.settings import Settings
 from evalkit.gating.judges import Calibration
 from evalkit.gating.policy import json_schema as policy_schema
 from evalkit.prices import Table
+from evalkit.rubric.schema import Rubric
 from evalkit.tasks.schema import json_schema
 
 FOLDER = Path(__file__).resolve().parent / "schemas"
@@ -23,6 +24,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "run-file.schema.json": {**dialect, **Settings.model_json_schema(), "title": "evalkit run file"},
         "prices.schema.json": {**dialect, **Table.model_json_schema(), "title": "evalkit price table"},
         "gate-policy.schema.json": {**dialect, **policy_schema(), "title": "evalkit gate policy"},
+        "rubric.schema.json": {**dialect, **Rubric.model_json_schema(), "title": "evalkit rubric"},
         "calibration.schema.json": {**dialect, **Calibration.model_json_schema(), "title": "evalkit judge calibration"},
     }
 

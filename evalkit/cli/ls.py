@@ -13,15 +13,17 @@ Listing = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 def ls(
-    what: Annotated[Literal["tasks", "models", "scorers"], typer.Argument(help="What to list.")],
+    what: Annotated[Literal["tasks", "models", "scorers", "rubrics"], typer.Argument(help="What to list.")],
     pattern: Annotated[str | None, typer.Argument(help="Only names that hold this text or fit this pattern (*).")] = None,
     task_dirs: o.TaskDir = None,
     json: o.Json = False,
 ) -> None:
-    """List tasks (with groups and tags), models or scorers."""
+    """List tasks (with groups and tags), models, scorers or rubrics (for judges and human raters)."""
     from evalkit.cli.output import print_json, print_table, say
 
-    headers, rows = {"tasks": lambda: _tasks(task_dirs or []), "models": _models, "scorers": _scorers}[what]()
+    headers, rows = {"tasks": lambda: _tasks(task_dirs or []), "models": _models, "scorers": _scorers, "rubrics": _rubrics}[
+        what
+    ]()
     shown = [row for row in rows if pattern is None or _fits(row[0], pattern)]
     if not shown:
         raise UsageError(f"no {what} fit {pattern!r}" if pattern else f"there are no {what}")
@@ -67,3 +69,13 @@ def _scorers() -> Listing:
     from evalkit.scorers.registry import scorers_listing
 
     return ("Name", "Summary"), [(s.name, s.summary) for s in scorers_listing()]
+
+
+def _rubrics() -> Listing:
+    from evalkit.rubric.load import load_rubric, shipped
+
+    rubrics = [load_rubric(name) for name in shipped()]
+    rows: list[tuple[str, ...]] = [
+        (r.rubric, ", ".join(r.names), r.form, str(r.version), r.hash, r.summary) for r in rubrics
+    ]
+    return ("Name", "Criteria", "Form", "Version", "Hash", "Summary"), rows

@@ -35,16 +35,23 @@ def validate(
     scorers: o.Scorers = None,
     json: o.Json = False,
 ) -> None:
-    """Check tasks and show the first prompt. No model is asked.
+    """Check tasks and show the first prompt, or check rubrics and show what a judge reads. No model is asked.
 
     Data, templates, filters, metrics and functions are tried on the first sample. With --model, its tokenizer shows how
     the prompt is cut into context and scored continuation.
     """
     given = dict(locals())
     from evalkit.cli.output import content_warning, print_json, say
+    from evalkit.cli.rubrics import is_rubric, validate_rubrics
 
     given["tasks"] = [*(given.pop("names") or ()), *(tasks or ())]
     given.pop("json")
+    rubrics = [name for name in given["tasks"] if is_rubric(name)]
+    if rubrics:
+        given["tasks"] = [name for name in given["tasks"] if name not in rubrics]
+        validate_rubrics(rubrics, json)
+        if not given["tasks"]:
+            return
     reports = _check(given)
     if json:
         print_json({"tasks": reports})
