@@ -10,7 +10,7 @@ from evalkit.types import Json
 #: Of `run.json`, in its order.
 _KEYS = (
     "id", "name", "status", "created", "evalkit", "config", "config_hash", "identity", "model", "fingerprints", "groups",
-    "usage", "tasks",
+    "usage", "tasks", "judges",
 )  # fmt: skip
 #: Of a task's entry.
 _TASK_KEYS = (

@@ -47,7 +47,8 @@ def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_ta
     for name in ("data", "samples"):
         if asked.get(name):
             asked[name] = {task: value for task, value in asked[name].items() if task in kept}
-    own["roles"] = _roles(config.get("roles") or {}, own.get("roles") or {})
+    judges = {**(baseline.manifest.get("judges") or {}), **(config.get("roles") or {})}  # of a rescoring, and the run's own
+    own["roles"] = _roles(judges, own.get("roles") or {})
     own.setdefault("max_error_rate", config.get("max_error_rate", 0.05))
     return RunOptions(model=model, **asked, **own)
 

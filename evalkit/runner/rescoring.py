@@ -62,6 +62,7 @@ def rescore_run(
     warnings = list(dict.fromkeys([*store.manifest["warnings"], *warnings]))
     if models:
         known["counts"] = {**store.manifest.get("counts", {}), **answer_counts(store)}
+        known["judges"] = {**store.manifest.get("judges", {}), **options.public()["roles"]}  # to ask of another run the same
     store.update(tasks=entries, warnings=warnings, **known)  # only now: what does not work must not stay with the run
 
 

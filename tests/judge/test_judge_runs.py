@@ -15,7 +15,10 @@ import pytest
 from judge_kit import CRITERIA, argmax, rows, saying, weighing, write_task, writer
 
 import evalkit
+from evalkit.comparison.load import load_scores
 from evalkit.errors import ConfigError, Incomplete, Interrupted, ScorerError
+from evalkit.gating.candidate import candidate_options
+from evalkit.gating.policy import Policy
 from evalkit.models.mock import prompt_text
 from evalkit.runner.options import RunOptions
 from evalkit.types import Failure, Request
@@ -430,6 +433,16 @@ def test_a_related_judge_is_told_when_a_run_is_rescored(tmp_path: Path, finished
     expected = "the judge acme/writer-7b is the model under test"
     assert expected in told.warnings and expected in done.manifest["warnings"]
     assert expected in next(s for s in done.summary() if s.metric == "coherence").notes
+
+
+def test_a_candidate_is_judged_by_the_judge_that_its_baseline_was_rescored_with(tmp_path: Path, finished: Any) -> None:
+    evalkit.rescore(finished.path, ["judge:coherence,canaries=false"], roles={"judge": "mock/uniform"})
+    policy = Policy.model_validate({"gate": "g", "checks": [{"task": "sums", "metric": "coherence", "margin": "0.5"}]})
+    options = candidate_options(policy, load_scores(finished.path), "mock/echo", output_dir=tmp_path / "runs")
+    assert options.roles == {"judge": "mock/uniform"}
+    candidate = evalkit.run(options=options)
+    assert values(candidate)["coherence"] == pytest.approx(3.0)
+    assert "coherence" in {found.metric.name for found in evalkit.compare(finished.path, candidate)}
 
 
 def test_every_sample_is_in_one_state(tmp_path: Path) -> None:
