@@ -32,7 +32,7 @@ Checks = Annotated[float, o.option("--checks", "Share of rows with shuffled word
 CheckOn = Annotated[
     list[str] | None, o.option("--check-on", "A criterion that shuffled words must fail. [default: fluency and its like]")
 ]
-Format = Annotated[str, o.option("--format", "csv, xlsx or both.")]
+Format = Annotated[str, o.option("--format", "csv, xlsx, both; or for another tool label-studio, argilla, potato, mturk.")]
 Delimiter = Annotated[str, o.option("--delimiter", "Of CSV: auto (as this computer's language has it), a comma, ; or tab.")]
 Task = Annotated[list[str] | None, o.option("--task", "Only this task (repeat it). [default: all that the runs share]")]
 Filter = Annotated[str | None, o.option("--filter", "The filter whose answers are rated. [default: the first]")]
@@ -134,6 +134,8 @@ def _say_pool(pool: Pool) -> None:
     say(f"evalkit: {len(pool.items):,} items can be rated, each with the output of {', '.join(pool.systems)}")
     for reason, count in pool.left_out.items():
         say(f"evalkit: left out: {count:,} {reason}")
+    for line in pool.notes:
+        say(f"evalkit: warning: {line}")
 
 
 def _plan(pool: Pool, rubric: Rubric, settings: Settings, wanted: Wanted, json: bool) -> None:

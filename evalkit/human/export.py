@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,6 +14,7 @@ from evalkit.errors import DataError, UsageError, nearest
 from evalkit.human import guidelines
 from evalkit.human.base import Row, Study
 from evalkit.human.folder import GUIDELINES, IGNORED, README, clear, put, require_free
+from evalkit.human.formats import FORMATS
 from evalkit.human.key import KEY, write_study
 from evalkit.human.layout import texts_file
 from evalkit.human.make import Settings, make_study
@@ -23,7 +26,7 @@ from evalkit.rubric.schema import Rubric
 from evalkit.runner.run import Run, open_run
 from evalkit.runner.store import find_run
 
-Format = Literal["csv", "xlsx", "both"]
+Format = Literal["csv", "xlsx", "both", "label-studio", "argilla", "potato", "mturk"]
 
 #: The columns of a task's data that can be named.
 _PARTS = ("input", "source", "reference")
@@ -60,7 +63,7 @@ def export_study(
         columns: where the data has the parts of an item: ``input``, ``source``, ``reference`` (and ``id``, ``prediction`` in
             files).
         output_dir: where runs are looked for by name.
-        format: ``csv``, ``xlsx`` or ``both``.
+        format: ``csv``, ``xlsx``, ``both``, or the files of another tool: ``label-studio``, ``argilla``, ``potato``, ``mturk``.
         delimiter: of CSV files: ``auto``, ``,``, ``;`` or ``tab``.
         force: replace a study that nobody has rated yet.
         settings: ``n`` items (all by default) for ``annotators`` (3), of which ``overlap`` (30) are rated by everybody;
@@ -140,7 +143,7 @@ def write_folder(
     Raises UsageError where the folder is not free (`require_free`).
     """
     if format not in get_args(Format):
-        raise UsageError(f"--format {format!r}: it is csv, xlsx or both")
+        raise UsageError(f"--format {format!r}: it is {', '.join(get_args(Format))}{nearest(format, get_args(Format))}")
     separator(delimiter)
     require_free(out, force)
     sheets = {name: content for who in study.annotators for name, content in _sheets(study, who, format, delimiter).items()}
@@ -152,10 +155,15 @@ def write_folder(
     files[README] = guidelines.owners_note(study, list(sheets)).encode()
     for name, content in files.items():
         put(out / name, content)
+    if format in FORMATS:
+        (out / format).mkdir(exist_ok=True)
+        return [KEY, *files, *(f"{format}/{name}" for name in FORMATS[format](study, out / format))]
     return [KEY, *files]
 
 
 def _sheets(study: Study, annotator: str, format: Format, delimiter: str) -> dict[str, bytes]:
+    if format in FORMATS:  # another tool's files stand in a folder of their own
+        return {}
     rows = [row for row in study.rows if row.annotator == annotator]
     page = guidelines.texts_page(study, rows)
     found = {}
@@ -170,14 +178,18 @@ def _sheets(study: Study, annotator: str, format: Format, delimiter: str) -> dic
 
 def unblinding(study: Study, pool: Pool) -> list[str]:
     """Names of systems, models and runs that stand in texts which raters see, with the number of rows; for the owner."""
-    found = []
-    for name in sorted({name for name in pool.secrets if len(name) > 2}):
-        telling = [row for row in study.rows if any(name.casefold() in text.casefold() for text in _texts(row))]
-        if telling:
-            found.append(f"{len(telling)} rows show a text that holds the name {name!r}; raters may guess the system")
-    return found
+    names = {name.casefold(): name for name in pool.secrets if len(name) > 2}
+    if not names:
+        return []
+    words = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    telling = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
+    rows = Counter(name for row in study.rows for name in {*telling.findall(_texts(row))})
+    return [
+        f"{count} rows show a text that holds the name {names[name]!r}; raters may guess the system"
+        for name, count in sorted(rows.items())
+    ]
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: Row) -> str:
     outputs = [output for output in (row.first, row.second) if output is not None]
-    return [text for o in outputs for text in (o.text, o.input, o.source, o.reference) if text]
+    return "\n".join(text for o in outputs for text in (o.text, o.input, o.source, o.reference) if text).casefold()

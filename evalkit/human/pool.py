@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,8 @@ class Pool:
     warnings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     """Names that no rater may read: of systems, models, runs."""
+    notes: tuple[str, ...] = ()
+    """What the owner should know of what raters will see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class _Found:
     data: str
     slices: Mapping[str, str]
     lacks: str | None
+    drawn: int
+    """Answers that the model gave to this sample; the first one is rated."""
 
 
 def from_runs(
@@ -86,6 +90,7 @@ def from_runs(
         left_out,
         tuple(warnings),
         tuple(dict.fromkeys(text for run, name in zip(runs, systems, strict=True) for text in _secrets(run, name))),
+        tuple(_notes(runs[0], found, items, "input" in shown and "input" not in (columns or {}))),
     )
 
 
@@ -162,7 +167,8 @@ def _of_run(
             lacks = _lacks(view.status, output, view.record, shown, columns, system)
             sample = view.record.sample
             data = content_hash(dict(sample.doc)) if sample.doc else ""
-            found[task, sample.id] = _Found(output, data, dict(sample.slices or EMPTY), lacks)
+            answers = max((request.repeat + 1 for request in view.record.requests), default=1)
+            found[task, sample.id] = _Found(output, data, dict(sample.slices or EMPTY), lacks, answers)
         if filter_ and not any(key[0] == task for key in found):
             raise DataError(f"task {task} of {run.path.name} has no filter {filter_!r}")
     return found
@@ -238,6 +244,21 @@ def _join(
                 replace(one.output, input=lead.input, source=lead.source, reference=lead.reference) for one in rated
             )
     return items, dict(left_out)
+
+
+def _notes(
+    lead: Run, found: Sequence[Mapping[Key, _Found]], items: Mapping[Key, tuple[Output, ...]], prompts: bool
+) -> Iterator[str]:
+    """What the owner should know: several answers, and prompts that are shown as the input."""
+    if several := [key for key in items if any(run[key].drawn > 1 for run in found)]:
+        yield f"{len(several):,} items have several answers; the first one of each is rated"
+    if not prompts:
+        return
+    shots = max((int(lead.manifest["tasks"][task].get("num_fewshot") or 0) for task, _ in items), default=0)
+    if shots:
+        yield f"raters see the prompt with {shots} examples as the input; --column input=NAME shows a column of the data"
+    if differing := [key for key in items if len({run[key].output.input for run in found}) > 1]:
+        yield f"{len(differing):,} items were asked in other words in other runs; raters see those of the first run"
 
 
 def _item_names(keys: Mapping[Key, object]) -> dict[Key, str]:

@@ -19,7 +19,9 @@ from made_pool import WORDS
 import evalkit
 from evalkit.cli.app import main
 from evalkit.errors import DataError, RubricError, UsageError
+from evalkit.human.export import open_pool
 from evalkit.human.key import read_study
+from evalkit.rubric.load import load_rubric
 
 
 def words(prompt: str, salt: int, count: int = 14) -> str:
@@ -275,6 +277,54 @@ def test_files_of_outputs_can_be_rated_without_any_run(call: Any, tmp_path: Path
     assert {row.first.input for row in study.rows} <= {row["question"] for row in rows}
     both = call(*files, "zephyrnaught", "--rubric", "helpfulness", "--out", str(tmp_path / "other"))
     assert both.code == 2 and "not of both" in both.err
+
+
+@pytest.fixture(scope="module")
+def odd_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of two tasks with the same ids, one of them with examples, repeats and one sample's data changed."""
+    where = tmp_path_factory.mktemp("odd")
+    for model in (zephyrnaught, quillfeather):
+        tasks = []
+        for name, more in (("news", {"repeats": 2}), ("olds", {"num_fewshot": 1})):
+            rows = [
+                {"id": f"doc-{at:02d}", "source": f"Text {at} of {name} tells {WORDS[at]}.", "gold": "g"} for at in range(12)
+            ]
+            if model is quillfeather and name == "olds":
+                rows[7]["source"] += " And more."
+            (where / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+            task = {
+                "task": name,
+                "dataset_path": "json",
+                "dataset_kwargs": {"data_files": {"test": f"{name}.jsonl", "train": f"{name}.jsonl"}},
+                "test_split": "test",
+                "fewshot_split": "train",
+                "sample_id": "id",
+                "output_type": "generate_until",
+                "doc_to_text": "Summarise: {{source}}\n\n",
+                "doc_to_target": "gold",
+                "generation_kwargs": {"until": ["\n\n"], "do_sample": True, "temperature": 1.0},
+                **more,
+            }
+            (where / f"{name}.yaml").write_text(json.dumps(task))
+            tasks.append(str(where / f"{name}.yaml"))
+        evalkit.run(tasks, model, name=model.__name__, output_dir=where / "runs", max_error_rate=1.0)
+    return where
+
+
+def test_items_of_several_tasks_are_told_apart_and_changed_data_is_left_out(odd_runs: Path, tmp_path: Path) -> None:
+    runs = [evalkit.open_run(name, output_dir=odd_runs / "runs") for name in ("zephyrnaught", "quillfeather")]
+    rubric = load_rubric("helpfulness")
+    pool = open_pool(runs, rubric)
+    assert "news/doc-03" in pool.items and "olds/doc-03" in pool.items and "olds/doc-07" not in pool.items
+    assert pool.left_out == {"whose data differs between the runs": 1}
+    assert any("several answers; the first one" in note for note in pool.notes), pool.notes
+    assert any("the prompt with 1 examples" in note for note in pool.notes)
+    assert all(len({output.input for output in outputs}) == 1 for outputs in pool.items.values())
+    one = open_pool(runs, rubric, tasks=["news"], columns={"input": "source"})
+    assert "doc-03" in one.items and one.items["doc-03"][0].input == "Text 3 of news tells council."
+    study = evalkit.export_study(runs, rubric, out=tmp_path / "study", n=12, annotators=1)
+    tasks = [row.first.task for row in study.rows if row.kind == "item"]
+    assert {tasks.count("news"), tasks.count("olds")} == {12}
 
 
 def test_the_python_api(folder: Path, tmp_path: Path) -> None:
