@@ -200,7 +200,7 @@ def test_a_folder_of_something_else_is_left_alone(call: Any, tmp_path: Path) -> 
         ((*RUNS, "--stratify", "topics", "--out", "s"), "no item has a slice 'topics' (did you mean topic?)"),
         ((*RUNS, "--column", "source=article", "--out", "s"), "without source (column 'article'): the data has id, source"),
         ((*RUNS, "--column", "sauce=source", "--out", "s"), "it is one of input, source, reference"),
-        ((*RUNS, "--format", "ods", "--out", "s"), "--format 'ods': it is csv, xlsx or both"),
+        ((*RUNS, "--format", "ods", "--out", "s"), "--format 'ods': it is csv, xlsx, both"),
         ((*RUNS, "--delimiter", "!", "--out", "s"), "--delimiter '!': it is auto"),
         ((*RUNS, "--plan", "--win-rate", "0.4"), "--win-rate 0.4: it lies between 0.5 and 1"),
         (("zephyrnaught", "--rubric", "preference", "--out", "s"), "give the runs of two or more"),
