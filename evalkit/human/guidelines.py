@@ -33,7 +33,7 @@ def rules(study: Study) -> list[str]:
         f"Fill in every rating. Where a criterion cannot be rated at all, write {NOT_APPLICABLE} and say why under comment.",
         "Comments are optional, in any words you like. There is no right number of high ratings.",
         "Change nothing else: not the texts, the ids or the names of the columns, and do not sort single columns.",
-        "Do not ask another person, a search engine or a chatbot what to answer, unless the task below says so.",
+        "Do not ask another person, a search engine or a chatbot what to answer, unless the task says so.",
     ]
     return found
 
