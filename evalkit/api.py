@@ -10,8 +10,7 @@ from typing import Any
 
 from evalkit.calibrate.classifier import ClassifierReport, evaluate_classifier
 from evalkit.calibrate.columns import Columns
-from evalkit.calibrate.judge import JudgeCalibration
-from evalkit.calibrate.judge import calibrate_judge as _calibrate_judge
+from evalkit.calibrate.judge import JudgeCalibration, calibrate_judge
 from evalkit.calibrate.labelled_texts import TextColumns
 from evalkit.calibrate.pair_figures import PairReport
 from evalkit.calibrate.pair_run import judge_pairs as _judge_pairs
@@ -30,6 +29,7 @@ from evalkit.gating.candidate import candidate_options, require_same_tasks, unfi
 from evalkit.gating.execute import find_baseline, gate_scores, read_policy
 from evalkit.gating.policy import Policy
 from evalkit.human.export import export_study
+from evalkit.human.import_ratings import ImportedRatings, import_ratings
 from evalkit.importers.load import read_logs
 from evalkit.importers.write import Imported, write_run
 from evalkit.models.base import ConnectingModel
@@ -55,39 +55,12 @@ from evalkit.runner.store import RunStore, find_run
 from evalkit.runner.sweep import Intent, Present, check_options, finished_run, intents, run_series
 
 __all__ = [
-    "ClassifierReport",
-    "Columns",
-    "Comparison",
-    "GateResult",
-    "GivenOptions",
-    "Imported",
-    "JudgeCalibration",
-    "PairOptions",
-    "PairReport",
-    "PairedScores",
-    "Progress",
-    "Run",
-    "RunOptions",
-    "Scores",
-    "Sweep",
-    "TaskPlan",
-    "TextColumns",
-    "Validation",
-    "calibrate_judge",
-    "compare",
-    "evaluate_classifier",
-    "export_study",
-    "gate",
-    "import_runs",
-    "judge_pairs",
-    "open_run",
-    "plan",
-    "rescore",
-    "run",
-    "score",
-    "sweep",
+    "ClassifierReport", "Columns", "Comparison", "GateResult", "GivenOptions", "Imported", "ImportedRatings",
+    "JudgeCalibration", "PairOptions", "PairReport", "PairedScores", "Progress", "Run", "RunOptions", "Scores", "Sweep",
+    "TaskPlan", "TextColumns", "Validation", "calibrate_judge", "compare", "evaluate_classifier", "export_study",
+    "gate", "import_ratings", "import_runs", "judge_pairs", "open_run", "plan", "rescore", "run", "score", "sweep",
     "validate_metrics",
-]
+]  # fmt: skip
 
 
 def run(
@@ -269,26 +242,6 @@ def _scores_of(given: str | Path | Run | RunScores, output_dir: str | Path) -> R
     if isinstance(given, RunScores):
         return given
     return load_scores(given.path if isinstance(given, Run) else given, output_dir=output_dir)
-
-
-def calibrate_judge(
-    runs: str | Path | Run | Sequence[str | Path | Run], human: Any, *, output_dir: str | Path = "runs", **settings: Any
-) -> JudgeCalibration:
-    """Hold the judge that scored ``runs`` against people's ratings of the same outputs: agreement, bias, corrected means.
-
-    Args:
-        runs: one or more runs, their directories or names, or ``latest``.
-        human: a tidy table of ratings, a study's folder, a file of rated outputs, or `Rating` objects.
-        output_dir: where runs are looked for by name.
-        settings: ``criteria``, ``mapped``, ``systems``, ``task``, ``scorer``, ``columns``, ``replicates`` and ``seed`` of
-            `evalkit.calibrate.judge.calibrate_judge`.
-
-    Raises:
-        UsageError: no judge, no ratings, or nothing that both rated.
-    """
-    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
-    paths = [one.path if isinstance(one, Run) else find_run(str(one), Path(output_dir)) for one in given]
-    return _calibrate_judge(paths, human, **settings)
 
 
 def judge_pairs(

@@ -17,6 +17,8 @@ from evalkit.calibrate.judge_run import Judged, read_judged
 from evalkit.calibrate.judge_words import Use, verdict
 from evalkit.errors import DataError
 from evalkit.ratings.base import Rating
+from evalkit.runner.run import Run
+from evalkit.runner.store import find_run
 from evalkit.stats import levels
 from evalkit.stats.levels import REPLICATES
 from evalkit.types import Json
@@ -93,7 +95,7 @@ class JudgeCalibration:
 
 
 def calibrate_judge(
-    runs: str | Path | Sequence[str | Path],
+    runs: str | Path | Run | Sequence[str | Path | Run],
     human: str | Path | Sequence[Rating],
     *,
     criteria: Sequence[str] = (),
@@ -104,11 +106,12 @@ def calibrate_judge(
     columns: Columns | Mapping[str, str | Sequence[str]] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    output_dir: str | Path = "runs",
 ) -> JudgeCalibration:
     """Hold the judge of ``runs`` against people's ratings of the same outputs.
 
     Args:
-        runs: directories of runs that one judge scored; several where people rated several systems.
+        runs: a run that a judge scored, its directory or name, or ``latest``; several where people rated several systems.
         human: a tidy table of ratings, a study's folder, a file of rated outputs, or ratings in memory. ``item`` is the
             sample's id, ``system`` the run's name or model.
         criteria: of the judge, or of the people; all that both have by default.
@@ -119,12 +122,14 @@ def calibrate_judge(
         columns: what is where in a file of rated outputs; see `Columns`.
         replicates: bootstrap draws an interval; 0 for none.
         seed: of the bootstrap.
+        output_dir: where runs are looked for by name.
 
     Raises:
         DataError: no judge, no ratings, nothing that both rated, runs of different judges.
         UsageError: a criterion or system that is not there.
     """
-    paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
+    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    paths = [one.path if isinstance(one, Run) else find_run(str(one), Path(output_dir)) for one in given]
     judged = [read_judged(path, task=task, scorer=scorer) for path in paths]
     other = next((run for run in judged if run.signature != judged[0].signature), None)
     if other is not None:
@@ -145,7 +150,7 @@ def calibrate_judge(
         found,
         order_effects(np.concatenate([run.orders for run in judged])),
         _counts(judged),
-        (*guessed, *_lost(judged, known, ratings, pairs)),
+        (*guessed, *_lost(judged, known, ratings), *([] if criteria else _unmatched(ratings, pairs))),
     )
 
 
@@ -194,18 +199,18 @@ def _counts(runs: Sequence[Judged]) -> dict[str, int]:
     return found | {"unscored": sum(int(none.sum()) for none in nothing)}
 
 
-def _lost(
-    runs: Sequence[Judged], systems: Sequence[str | None], ratings: Sequence[Rating], pairs: Mapping[str, str]
-) -> list[str]:
-    """Rated outputs that no judge saw, and people's criteria that were left out."""
+def _lost(runs: Sequence[Judged], systems: Sequence[str | None], ratings: Sequence[Rating]) -> list[str]:
+    """Rated outputs that no judge saw."""
     keys = {(rating.item, rating.system) for rating in ratings}
     seen = {(item, system) for run, system in zip(runs, systems, strict=True) if system is not None for item in run.ids}
     whole = {item for run, system in zip(runs, systems, strict=True) if system is None for item in run.ids}
     unseen = [key for key in keys if key not in seen and f"{key[0]}/{key[1]}" not in whole]
-    notes = []
-    if unseen:
-        notes.append(f"{len(unseen)} of {len(keys)} rated outputs are not among the judged samples and were left out")
+    return (
+        [f"{len(unseen)} of {len(keys)} rated outputs are not among the judged samples and were left out"] if unseen else []
+    )
+
+
+def _unmatched(ratings: Sequence[Rating], pairs: Mapping[str, str]) -> list[str]:
+    """People's criteria that no criterion of the judge is held against."""
     left = [name for name in dict.fromkeys(rating.criterion for rating in ratings) if name not in pairs.values()]
-    if left:
-        notes.append(f"people's {', '.join(left)} have no counterpart of the judge's (--map JUDGE=HUMAN)")
-    return notes
+    return [f"people's {', '.join(left)}: the judge has nothing of that name (--map JUDGE=HUMAN)"] if left else []

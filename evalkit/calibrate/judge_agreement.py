@@ -87,16 +87,20 @@ def _told(value: float, ci: tuple[float, float] | None) -> dict[str, Json]:
 
 
 def levels_of(data: Joined) -> Array | None:
-    """The whole points of the scale; ``None`` where it has none or too many."""
+    """The whole points of the scale; with the middle where people used it on a scale from 0 to 1 (a tie).
+
+    ``None`` where there are none or too many.
+    """
     low, high = data.low, data.high
     if low is None or high is None or low % 1 or high % 1 or high - low > MOST_POINTS:
         return None
-    return np.arange(low, high + 1)
+    tied = high - low == 1 and bool((data.raters == (low + high) / 2).any())
+    return np.arange(low, high + 0.25, 0.5 if tied else 1.0)
 
 
 def nearest_level(values: Array, points: Array) -> Ints:
-    """The number of the point that each value is nearest to, halves upwards."""
-    places = np.clip(np.floor(values - points[0] + 0.5), 0, len(points) - 1)
+    """The number of the point (evenly spaced) that each value is nearest to, halves upwards."""
+    places = np.clip(np.floor((values - points[0]) / (points[1] - points[0]) + 0.5), 0, len(points) - 1)
     return np.asarray(places, dtype=np.int64)
 
 

@@ -70,12 +70,13 @@ def _length(data: Joined, replicates: int, seed: int) -> dict[str, Json]:
 
 def _shape(data: Joined) -> dict[str, Json]:
     """Share of the top score, and of pairs of rows that are tied, in the judge's scores and in people's."""
-    rows = data.rated
+    rows, points = data.rated, levels_of(data)
+    slack = 1e-9 if points is None else (points[1] - points[0]) / 2
     found: dict[str, Json] = {}
     for name, values in (("judge", data.judge[rows]), ("human", data.human[rows])):
         told: dict[str, Json] = {"ties": ties(values)}
         if data.high is not None:
-            told["top"] = float((values >= data.high - 0.5 * (levels_of(data) is not None) - 1e-9).mean())
+            told["top"] = float((values >= data.high - slack).mean())
         found[name] = told
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judge_runs import drawn, judged_run, judging, quality, ratings
+from judge_runs import answering, data, drawn, judged_run, judging, quality, ratings
 
 import evalkit
 from evalkit.calibrate.judge_file import calibration_path, read_calibration, write_calibration
@@ -175,8 +175,6 @@ def test_rated_outputs_of_any_shape_serve_as_ratings(run, folder: Path) -> None:
 
 
 def test_a_run_without_a_judge_is_told_how_to_get_one(tmp_path: Path) -> None:
-    from judge_runs import answering, data
-
     plain = evalkit.run(str(data(tmp_path, 5)), answering("model"), scorers=["bleu"], output_dir=tmp_path / "runs")
     with pytest.raises(DataError, match="has no judge's scores; add a judge: evalkit rescore"):
         evalkit.calibrate_judge(plain, [Rating("A", "item-1", "", "coherence", 3.0)])
@@ -202,3 +200,69 @@ def test_the_command_prints_keeps_and_shows_it(run, human: Path, tmp_path: Path)
     assert to.read_text().splitlines()[0].startswith("criterion,system,less,judge,judge_low,judge_high,human")
     report = (run.path / "report.html").read_text()
     assert "Beside people" in report and "Not calibrated against people" not in report
+
+
+def test_every_criterion_is_read_from_its_own_column(tmp_path: Path) -> None:
+    def judge(prompt: object) -> str:
+        text = str(prompt)
+        worth = re.search(r"quality (\d) of", text)
+        return f"VERDICT: {worth.group(1) if worth and 'fluency' in text[-900:].lower() else 3}"
+
+    run = evalkit.run(
+        str(data(tmp_path, 40)), answering("model"), roles={"judge": judge}, output_dir=tmp_path / "runs",
+        scorers=[{"judge": "summarisation", "score_mode": "argmax"}],
+    )  # fmt: skip
+    rows = [Rating("A", f"item-{i}", "", name, float(quality(i))) for i in range(40) for name in ("fluency", "coherence")]
+    found = evalkit.calibrate_judge(run, rows, replicates=100)
+    assert list(found.criteria) == ["fluency", "coherence"]
+    assert found.criteria["fluency"].levels["segment"]["pearson"]["value"] == pytest.approx(1)
+    assert (found.criteria["fluency"].use, found.criteria["coherence"].use) == ("yes", "no")
+    assert found.criteria["fluency"].corrected[0]["reason"] == "every judged item is rated: the human mean stands"
+    only = evalkit.calibrate_judge(run, rows, criteria=["fluency"], replicates=0)
+    assert list(only.criteria) == ["fluency"] and only.notes == ()
+    with pytest.raises(DataError, match="not kept: alpha of coherence is not defined"):
+        write_calibration(evalkit.calibrate_judge(run, [Rating("A", f"item-{i}", "", "coherence", 3.0) for i in range(40)]))
+
+
+def test_a_judge_of_pairs_shows_what_the_order_does(tmp_path: Path) -> None:
+    task = data(tmp_path, 60)
+    path = tmp_path / "data.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"other": f"quality 3 of {row['id']}"}) + "\n" for row in rows))
+
+    def judge(prompt: object) -> str:  # of two equal texts it takes the first
+        worth = [int(found) for found in re.findall(r"quality (\d) of", str(prompt))]
+        return "VERDICT: " + ("A" if len(worth) < 2 or worth[0] >= worth[1] else "B")
+
+    run = evalkit.run(
+        str(task), answering("model"), roles={"judge": judge}, output_dir=tmp_path / "runs",
+        scorers=[{"name": "judge_pairwise", "against": "other", "score_mode": "argmax"}],
+    )  # fmt: skip
+    wins = {1: 0.0, 2: 0.0, 3: 0.5, 4: 1.0, 5: 1.0}
+    found = evalkit.calibrate_judge(
+        run, [Rating("A", f"item-{i}", "", "preference", wins[quality(i)]) for i in range(60)], replicates=100
+    )
+    one = found.criteria["win_rate"]
+    equal = sum(quality(i) == 3 for i in range(60))
+    assert found.order["flips"] == equal and found.order["first_slot"]["value"] > 0.55
+    assert one.human == "preference" and one.bias["confusion"]["levels"] == [0, 0.5, 1]
+    assert np.trace(np.array(one.bias["confusion"]["people_by_judge"])) == 60
+    assert write_calibration(found)
+
+
+def test_pass_and_fail_are_read_as_probabilities(tmp_path: Path) -> None:
+    def judge(prompt: object) -> str:
+        worth = re.search(r"quality (\d) of", str(prompt))
+        return f"VERDICT: {int(worth is not None and int(worth.group(1)) > 2)}"
+
+    run = evalkit.run(
+        str(data(tmp_path, 80)), answering("model"), roles={"judge": judge}, output_dir=tmp_path / "runs",
+        scorers=[{"judge": "dialogue/groundedness", "score_mode": "argmax"}],
+    )  # fmt: skip
+    rows = [Rating("A", f"item-{i}", "", "groundedness", float(quality(i) > 3)) for i in drawn(40, 80)]
+    found = evalkit.calibrate_judge(run, rows, replicates=100).criteria["groundedness"]
+    wrong = np.mean([quality(i) == 3 for i in drawn(40, 80)])
+    assert found.bias["pass_fail"]["brier"] == found.bias["pass_fail"]["ece"] == pytest.approx(wrong)
+    assert found.bias["pass_fail"]["accuracy"] == pytest.approx(1 - wrong) and not found.bias["pass_fail"]["probabilities"]
+    (row,) = found.corrected
+    assert row["corrected"]["ci"][0] < np.mean([quality(i) > 3 for i in range(80)]) < row["corrected"]["ci"][1]
