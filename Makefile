@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test test-all check format bench bench-remote bench-metrics schemas clean
+.PHONY: help venv demo test test-all check format bench bench-remote bench-metrics bench-judge schemas clean
 
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -45,6 +45,9 @@ bench-remote: venv ## remote models against peers on a mock API (ten minutes on 
 
 bench-metrics: venv ## metrics against the packages they come from (twenty minutes on a quiet machine)
 	$(BIN)/python benchmarks/metrics.py $(ARGS)
+
+bench-judge: venv ## what sharing prompts saves a local judge (five minutes on a quiet machine)
+	$(BIN)/python benchmarks/judge.py $(ARGS)
 
 schemas: venv    ## publish the JSON schemas of the file formats
 	$(BIN)/python docs/make_schemas.py
