@@ -33,7 +33,8 @@ class Row:
 
     ``id`` is letters only, with a check letter. ``first`` and ``second`` are what is shown (``second`` in a pair only), in
     the order in which they are shown. ``of`` is the row that a repeat repeats. ``expected`` maps the criteria of an
-    attention check to the highest value that an attentive rater gives (or, in a pair, the side). ``digest`` is the SHA-256
+    attention check to the highest value that an attentive rater gives (or, in a pair, the side); the ruined text of a check
+    is of no system (``system`` is empty). ``digest`` is the SHA-256
     of the shown texts as `text_digest` writes them.
     """
 
