@@ -11,7 +11,7 @@ from evalkit.cli import options as o
 from evalkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from evalkit.human.import_ratings import Imported
+    from evalkit.human.import_ratings import ImportedRatings
 
 #: Findings of each level that the terminal shows; the report and --json have them all.
 _SHOWN = 25
@@ -84,7 +84,7 @@ def _mapping(given: list[str] | tuple[()]) -> dict[str, str]:
     return mapping
 
 
-def _print(study: Path, done: Imported) -> None:
+def _print(study: Path, done: ImportedRatings) -> None:
     from evalkit.cli.output import print_table, say
     from evalkit.human.findings import REPORT
 
@@ -101,7 +101,7 @@ def _print(study: Path, done: Imported) -> None:
     say(f"report: {study / REPORT}")
 
 
-def _document(done: Imported) -> dict[str, object]:
+def _document(done: ImportedRatings) -> dict[str, object]:
     from dataclasses import asdict
 
     return {

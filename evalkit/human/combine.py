@@ -52,10 +52,11 @@ def said(cell: Cell) -> str:
     return {"na": "N/A", "empty": "nothing", "wrong": "something else"}.get(cell.state) or f"{cell.value:g}"
 
 
-def missing(study: Study, entries: Sequence[Entry], *, named: bool, allowed: bool) -> list[Finding]:
+def missing(study: Study, entries: Sequence[Entry], *, allowed: bool) -> list[Finding]:
     """Rows and ratings that did not come back, of the annotators who sent something.
 
-    ``named``: annotators are not those of the study, and a row is there if anybody rated it. ``allowed``: warnings only.
+    Where annotators are not those of the sheets (of a crowd, of another tool) a row is there if anybody rated it.
+    ``allowed``: warnings only.
     """
     level: Level = "warning" if allowed else "error"
     findings: list[Finding] = []
@@ -66,7 +67,8 @@ def missing(study: Study, entries: Sequence[Entry], *, named: bool, allowed: boo
         rated[owner].add(entry.row.id)
         if entry.file not in files[owner]:
             files[owner].append(entry.file)
-    expected = [row for row in study.rows if row.annotator in rated or (named and entries)]
+    crowd = any(entry.of_others for entry in entries)
+    expected = [row for row in study.rows if row.annotator in rated or crowd]
     everywhere = [file for owner in files for file in files[owner]]
     for row in expected:
         if row.id not in rated[row.annotator]:

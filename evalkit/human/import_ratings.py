@@ -13,8 +13,9 @@ from evalkit.human.answers import ANSWERS, answer_files, read_answers
 from evalkit.human.base import Finding, Given, Study
 from evalkit.human.combine import combine, missing
 from evalkit.human.findings import REPORT, order, report
+from evalkit.human.formats.label_studio import read_export
 from evalkit.human.given import GIVEN, Returned, Source, as_json, read_returned, tidy
-from evalkit.human.header import ANNOTATOR, Names, Table, read_table
+from evalkit.human.header import Names, Table, read_table
 from evalkit.human.key import read_study
 from evalkit.human.layout import columns
 from evalkit.human.quality import doubts
@@ -25,7 +26,7 @@ from evalkit.runner.files import atomic, writing
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedRatings:
     """What an import found. Where `errors` is not empty nothing was written and there are no ratings.
 
     ``ratings`` and ``given`` are those of the whole study after the import; ``kept`` are the annotators whose ratings an
@@ -56,8 +57,8 @@ def import_ratings(
     mapping: Mapping[str, str] | None = None,
     replace_earlier: bool = False,
     encoding: str | None = None,
-) -> Imported:
-    """Read sheets (CSV, TSV, XLSX; without any the answers of the browser), validate every row, write what was rated.
+) -> ImportedRatings:
+    """Read sheets (CSV, TSV, XLSX, Label Studio's JSON; else the browser's answers), validate, write what was rated.
 
     ``mapping`` names the columns of a file that is not ours, ours -> theirs; ``annotator`` and ``seconds`` are columns too.
     ``allow_missing`` lets rows and ratings be missing. An annotator who was imported before keeps those ratings unless the
@@ -67,24 +68,23 @@ def import_ratings(
     """
     folder = Path(study_folder)
     study = read_study(folder)
-    named = ANNOTATOR in (mapping or {})
     paths = [Path(file) for file in files]
     browser = not paths
     read = _read_all(study, folder, paths or answer_files(folder), browser, mapping or {}, encoding)
     entries, twice = combine(read.entries)
-    findings = [*read.findings, *twice, *missing(study, entries, named=named, allowed=allow_missing)]
-    findings += doubts(study, entries, named=named)
+    findings = [*read.findings, *twice, *missing(study, entries, allowed=allow_missing)]
+    findings += doubts(study, entries)
     if not entries and not any(finding.level == "error" for finding in findings):
         findings.append(Finding("error", "nothing-rated", ", ".join(read.names), "no row of this study is in it"))
     now = _returned(study, entries, read, findings)
     before = _before(folder, study)
     findings += _clashes(study, before, now, replace_earlier or browser)
     if any(finding.level == "error" for finding in findings):
-        return Imported(study, (), (), tuple(order(findings)), now.annotators)
+        return ImportedRatings(study, (), (), tuple(order(findings)), now.annotators)
     whole, kept = _merged(before, replace(now, findings=tuple(order(findings))))
     ratings = tidy(study, whole.given)
     _write(folder, study, whole, ratings, kept)
-    return Imported(study, tuple(ratings), whole.given, tuple(order(findings)), now.annotators, kept)
+    return ImportedRatings(study, tuple(ratings), whole.given, tuple(order(findings)), now.annotators, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,9 @@ class _Read:
 def _read_all(
     study: Study, folder: Path, paths: Sequence[Path], browser: bool, mapping: Mapping[str, str], encoding: str | None
 ) -> _Read:
-    named = ANNOTATOR in mapping
     titles = {criterion.name: criterion.shown for criterion in study.rubric.criteria}
     names = Names(columns(study), titles, mapping)
-    checker = Checker(study, named=named)
+    checker = Checker(study)
     entries: list[Entry] = []
     findings: list[Finding] = []
     digests: dict[str, str] = {}
@@ -121,6 +120,11 @@ def _read_all(
     return _Read(tuple(digests), digests, entries, findings)
 
 
+def _of_label_studio(path: Path) -> bool:
+    """An export says itself who made an annotation, and that is nobody of the study."""
+    return path.suffix.casefold() == ".json"
+
+
 def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -133,6 +137,8 @@ def _table(
 ) -> tuple[Table, Mapping[str, Sequence[str]]]:
     if browser:
         return read_answers(path, file, study), {}
+    if _of_label_studio(path):
+        return read_export(path, file, study), {}
     grid = read_grid(path, file, names, encoding)
     return read_table(grid, names), grid.meta
 

@@ -21,21 +21,21 @@ _WORDS_A_SECOND = 15.0
 _CHANCE = 0.01
 
 
-def doubts(study: Study, entries: Sequence[Entry], *, named: bool = False) -> list[Finding]:
+def doubts(study: Study, entries: Sequence[Entry]) -> list[Finding]:
     """Warnings about annotators, none about single cells. ``entries`` hold each row of an annotator once."""
     by_annotator: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_annotator[entry.annotator].append(entry)
-    findings = [finding for mine in by_annotator.values() for finding in _of_one(study, mine, named)]
+    findings = [finding for mine in by_annotator.values() for finding in _of_one(study, mine)]
     return [*findings, *_constant(study, entries, len(by_annotator))]
 
 
-def _of_one(study: Study, entries: Sequence[Entry], named: bool) -> Iterator[Finding]:
+def _of_one(study: Study, entries: Sequence[Entry]) -> Iterator[Finding]:
     yield from _straight(study, entries)
     yield from _checks(study, entries)
     yield from _repeats(study, entries)
     yield from _hurried(study, entries)
-    if not named:
+    if not any(entry.of_others for entry in entries):
         yield from _sorted_alone(study, entries)
 
 

@@ -30,17 +30,21 @@ class Entry:
     extras: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def of_others(self) -> bool:
+        """Whether another than the annotator of the sheet rated it: one of a crowd, or a user of another tool."""
+        return self.annotator != self.row.annotator
+
+    @property
     def values(self) -> dict[str, float]:
         """The ratings by criterion, without what is empty or ``N/A``."""
         return {name: cell.value for name, cell in self.cells.items() if cell.value is not None}
 
 
 class Checker:
-    """Reads tables of one study; ``named`` says that a column names the annotators: the sheets are not theirs then."""
+    """Reads the tables of one study."""
 
-    def __init__(self, study: Study, *, named: bool = False) -> None:
+    def __init__(self, study: Study) -> None:
         self.study = study
-        self.named = named
         self.rows = {row.id: row for row in study.rows}
         self.texts = Texts(study)
         self.text_columns = [column.name for column in columns(study) if column.role == "text"]
@@ -51,7 +55,7 @@ class Checker:
         reader = _Reader(self, table)
         reader.hidden_sheet(meta)
         entries = [entry for raw in table.rows if (entry := reader.entry(raw))]
-        if entries and not self.named:
+        if entries and ANNOTATOR not in table.headings:
             entries = reader.owned(entries)
         return entries, reader.findings
 
@@ -104,7 +108,7 @@ class _Reader:
             self._tell(problem.level, problem.kind, problem.message, raw.number, problem.column, text)
         cells = self._cells(raw)
         self._beyond(raw, cells)
-        annotator = plain(raw.cells.get(ANNOTATOR, "")) if self._all.named else row.annotator
+        annotator = plain(raw.cells[ANNOTATOR]) if ANNOTATOR in self._table.headings else row.annotator
         if not annotator:
             self._tell("error", "annotator-missing", f"nobody is named who rated {row.id}", raw.number, ANNOTATOR)
         return Entry(

@@ -16,6 +16,7 @@ Damage = Callable[[Sheet, random.Random], None]
 
 TEXT_COLUMNS, RATINGS = (2, 3), (4, 5, 6)
 NUMBERS, COMMENT = (4, 5), 7
+COMMENTS = ("=cmd|' /C calc'!A0", "4", 'a "quoted", one;\nmore')
 GUARDED = re.compile(r"^'")
 
 
@@ -166,7 +167,7 @@ HARMLESS: dict[str, Damage] = {
     "one letter typed into a text": one(3, lambda text, draw: f"{text}." if len(text) > 20 else text),
     "ids in capitals": each((0, 1), lambda text, draw: f" {text.upper()}"),
     "same row twice": lambda sheet, draw: sheet.append(list(draw.choice(rows(sheet)))),
-    "comments typed": each((COMMENT,), lambda text, draw: draw.choice([text, "=cmd|' /C calc'!A0", "4", 'a "quoted", one;\nmore'])),
+    "comments typed": each((COMMENT,), lambda text, draw: draw.choice([text, *COMMENTS])),
     "study id lost": each((1,), lambda text, draw: ""),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ import returned_study as small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.human.import_ratings import Imported, import_ratings
+from evalkit.human.import_ratings import ImportedRatings, import_ratings
 
 MADE = small.study(annotators=1, items=len(small.TEXTS))
 (ANNOTATOR,) = MADE.annotators
@@ -23,7 +23,7 @@ TRUTH = small.truth(MADE)
 DOUBTS = {"ratings-sorted"}
 
 
-def brought(content: bytes, **options) -> Imported:
+def brought(content: bytes, **options) -> ImportedRatings:
     with tempfile.TemporaryDirectory() as folder:
         study = small.written(Path(folder) / "study", MADE)
         file = Path(folder) / "returned.file"
@@ -35,11 +35,11 @@ def copy() -> damages.Sheet:
     return [list(cells) for cells in SHEET]
 
 
-def values(done: Imported) -> dict[tuple[str, str, str], float | None]:
+def values(done: ImportedRatings) -> dict[tuple[str, str, str], float | None]:
     return {(answer.annotator, answer.row, answer.criterion): answer.value for answer in done.given}
 
 
-def check(done: Imported, told: object) -> None:
+def check(done: ImportedRatings, told: object) -> None:
     """Never a silently wrong rating, never a silently missing one."""
     if done.errors:
         assert not done.ratings and not done.given

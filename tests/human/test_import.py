@@ -12,13 +12,13 @@ import returned_study as small
 from evalkit.errors import DataError, NotFound, StoreError
 from evalkit.human.base import Study
 from evalkit.human.given import read_returned
-from evalkit.human.import_ratings import Imported, import_ratings
+from evalkit.human.import_ratings import ImportedRatings, import_ratings
 from evalkit.ratings.base import read_ratings
 
 A, B = "annotator_01", "annotator_02"
 
 
-def bring(folder: Path, made: Study, sheets: dict[str, bytes], **options) -> Imported:
+def bring(folder: Path, made: Study, sheets: dict[str, bytes], **options) -> ImportedRatings:
     """Import files of these names and contents into a study in ``folder``."""
     study_folder = small.written(folder / "study", made)
     for name, content in sheets.items():
@@ -30,11 +30,11 @@ def sheets(made: Study) -> dict[str, bytes]:
     return {f"{name}.csv": small.as_csv(small.filled(made, name)) for name in made.annotators}
 
 
-def values(done: Imported) -> dict[tuple[str, str, str], float | None]:
+def values(done: ImportedRatings) -> dict[tuple[str, str, str], float | None]:
     return {(g.annotator, g.row, g.criterion): g.value for g in done.given}
 
 
-def told(done: Imported) -> list[str]:
+def told(done: ImportedRatings) -> list[str]:
     return [finding.line() for finding in done.findings]
 
 
@@ -226,7 +226,7 @@ def test_the_same_file_twice(tmp_path: Path) -> None:
 def test_further_files_join_and_a_second_version_needs_a_word(tmp_path: Path) -> None:
     made = small.study(annotators=3)
     all_sheets = sheets(made)
-    one, two, three = all_sheets
+    one, two, _ = all_sheets
     bring(tmp_path, made, {one: all_sheets[one]})
     done = bring(tmp_path, made, {two: all_sheets[two]})
     assert done.kept == (A,) and values(done) == small.truth(made, [A, B])
@@ -380,11 +380,11 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no study in"):
         import_ratings(tmp_path, ["a.csv"])
     folder = small.written(tmp_path / "study", small.study())
-    with pytest.raises(DataError, match="gone.csv cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"gone\.csv cannot be read: No such file"):
         import_ratings(folder, [tmp_path / "gone.csv"])
     (folder / "ratings.json").write_text("{}")
     made = small.study()
-    with pytest.raises(StoreError, match="ratings.json is damaged"):
+    with pytest.raises(StoreError, match=r"ratings\.json is damaged"):
         bring(tmp_path, made, sheets(made))
 
 

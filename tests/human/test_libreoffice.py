@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import returned_study as small
 
-from evalkit.human.import_ratings import Imported, import_ratings
+from evalkit.human.import_ratings import ImportedRatings, import_ratings
 from evalkit.human.sheets_xlsx import xlsx_bytes
 
 SOFFICE = shutil.which("soffice") or shutil.which("libreoffice")
@@ -69,11 +69,11 @@ def filled_xlsx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def brought(folder: Path, file: Path) -> Imported:
+def brought(folder: Path, file: Path) -> ImportedRatings:
     return import_ratings(small.written(folder / "study", MADE), [file])
 
 
-def exact(done: Imported, *allowed: str) -> None:
+def exact(done: ImportedRatings, *allowed: str) -> None:
     assert [finding.line() for finding in done.findings if finding.code not in allowed] == []
     assert {(g.annotator, g.row, g.criterion): g.value for g in done.given} == small.truth(MADE)
 
