@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +166,25 @@ def _of_study(study: Study, folder: Path) -> Answers:
         answers = tuple(_answer(study, rows[given.row], given) for given in returned.given)
     except KeyError as error:
         raise StoreError(f"{folder / GIVEN}: {error} is no row of this study; import the sheets again") from error
-    return Answers(str(folder), study, answers, study.rubric.names, points, returned.findings)
+    return Answers(str(folder), study, _first_times(answers), study.rubric.names, points, returned.findings)
+
+
+def _first_times(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """An output that somebody rated twice, under two ids of a study (workers of a platform may), was repeated for them."""
+    answers = list(answers)
+    first: dict[tuple[str, ...], str] = {}
+    row_of: dict[tuple[str, str, str | None], str] = {}
+    for a in answers:
+        if a.kind == "item":
+            row = first.setdefault((a.annotator, a.item, a.system, a.criterion), a.row)
+            row_of[a.annotator, a.criterion, a.row] = row
+    found = []
+    for a in answers:
+        asked = a.of if a.kind == "repeat" else a.row
+        same = row_of.get((a.annotator, a.criterion, asked), asked)
+        again = a.kind != "check" and same != a.row
+        found.append(replace(a, kind="repeat", of=same) if again else a)
+    return tuple(found)
 
 
 def _answer(study: Study, row: Row, given: Given) -> Answer:

@@ -149,7 +149,7 @@ def _notes(report: StudyReport) -> list[str]:
     study = answers.study
     if study is not None:
         absent = [name for name in study.annotators if name not in answers.annotators]
-        if absent:
+        if absent and len(absent) < len(study.annotators):  # else another tool named them
             notes.append(f"nothing came back from {', '.join(absent)}")
     failed = [row for row in report.annotators if row.checks and row.passed < row.checks]
     notes += [f"{row.annotator} failed {row.checks - row.passed} of {row.checks} attention checks" for row in failed]

@@ -152,6 +152,17 @@ def test_one_annotator_and_what_was_not_applicable(tmp_path):
     assert words(render(found))
 
 
+def test_who_rates_an_output_under_two_ids_repeats_it(tmp_path):
+    """Workers of a platform may take rows of several sheets; one person is no two annotators."""
+    given = [replace(one, annotator="W1") for one in answered(study()) if one.annotator != "annotator_03"]
+    rated(tmp_path, given=given)
+    found = study_report(tmp_path)
+    (worker,) = found.annotators
+    assert worker.annotator == "W1" and worker.repeats == 16 + 18 + 2 * 60
+    assert all(row.outputs == 0 and row.reason for row in found.agreement)
+    assert all(row.n == row.items for row in found.systems)
+
+
 def test_everything_is_json_and_tables(folder, report):
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert document["datasheet"]["items_with_two_annotators"] == 20
