@@ -63,7 +63,7 @@ def export_study(
         columns: where the data has the parts of an item: ``input``, ``source``, ``reference`` (and ``id``, ``prediction`` in
             files).
         output_dir: where runs are looked for by name.
-        format: ``csv``, ``xlsx``, ``both``, or the files of another tool: ``label-studio``, ``argilla``, ``potato``, ``mturk``.
+        format: ``csv``, ``xlsx``, ``both``, or another tool: ``label-studio``, ``argilla``, ``potato``, ``mturk``.
         delimiter: of CSV files: ``auto``, ``,``, ``;`` or ``tab``.
         force: replace a study that nobody has rated yet.
         settings: ``n`` items (all by default) for ``annotators`` (3), of which ``overlap`` (30) are rated by everybody;
