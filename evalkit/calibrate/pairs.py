@@ -67,15 +67,18 @@ class Lineup:
 
 
 def named_runs(runs: Sequence[Any] | Mapping[str, Any], find: Callable[[Any], Run]) -> dict[str, Run]:
-    """Systems by name: the runs' own, or their ids where two are called the same. Raises DataError for a run named twice."""
-    if isinstance(runs, Mapping):
-        return {name: one if isinstance(one, Run) else find(one) for name, one in runs.items()}
-    found = [one if isinstance(one, Run) else find(one) for one in runs]
-    names = [run.name for run in found]
-    own = [run.name if names.count(run.name) == 1 else str(run.manifest["id"]) for run in found]
-    if twice := next((name for name in own if own.count(name) > 1), None):
+    """Systems by name: the given ones, else the runs' own, or their ids where two are called the same.
+
+    Raises DataError for a run that is named twice.
+    """
+    given = list(runs.values() if isinstance(runs, Mapping) else runs)
+    found = [one if isinstance(one, Run) else find(one) for one in given]
+    ids = [str(run.manifest["id"]) for run in found]
+    if twice := next((id for id in ids if ids.count(id) > 1), None):
         raise DataError(f"the run {twice} is named twice: a comparison needs two runs")
-    return dict(zip(own, found, strict=True))
+    names = [run.name for run in found]
+    own = [name if names.count(name) == 1 else id for name, id in zip(names, ids, strict=True)]
+    return dict(zip(runs if isinstance(runs, Mapping) else own, found, strict=True))
 
 
 def lineup(runs: Mapping[str, Run], options: PairOptions) -> Lineup:

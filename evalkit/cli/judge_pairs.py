@@ -101,6 +101,8 @@ def _named(given: list[str]) -> list[str] | dict[str, str]:
         return given
     if wrong := next((name for name, equals, _ in pairs_ if not equals), None):
         raise ConfigError(f"name all runs as NAME=RUN or none of them; {wrong!r} has no name")
+    if empty := next((name for name, _, run in pairs_ if not run), None):
+        raise ConfigError(f"{empty}= names no run; write NAME=RUN")
     found = {name: run for name, _, run in pairs_}
     if len(found) < len(given):
         raise ConfigError("two runs have one name; tell them apart with NAME=RUN")

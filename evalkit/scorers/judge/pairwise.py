@@ -101,7 +101,7 @@ class JudgePairwise(BaseScorer):
 
     def parameters(self) -> Mapping[str, Json]:
         judge = self._judge
-        return {
+        pinned: dict[str, Json] = {
             "against": self._against,
             "rubric": f"{self._rubric.rubric}@{self._rubric.hash}",
             "criterion": self._criterion.name,
@@ -116,6 +116,7 @@ class JudgePairwise(BaseScorer):
             "input": self._input if "input" in self._shown else None,
             "reference": self._reference if "reference" in self._shown else None,
         }
+        return {name: value for name, value in pinned.items() if value is not None}
 
     def bind(self, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
         bound = copy(self)

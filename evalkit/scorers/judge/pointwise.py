@@ -100,7 +100,7 @@ class Judge(BaseScorer):
     def parameters(self) -> Mapping[str, Json]:
         judges = {role: f"{info.name}@{info.fingerprint[:12]}" for role, info in self._judges.items()}
         columns = {"source": self._source, "input": self._input, "reference": self._reference}
-        return {
+        pinned: dict[str, Json] = {
             "rubric": f"{self._rubric.rubric}@{self._rubric.hash}",
             "criteria": ",".join(criterion.name for criterion in self._criteria),
             "mode": str(self._mode),
@@ -111,6 +111,7 @@ class Judge(BaseScorer):
             "max_tokens": self._max_tokens if self._mode.kind != "logprobs" else None,
             **{part: column for part, column in columns.items() if part in self._shown},
         }
+        return {name: value for name, value in pinned.items() if value is not None}
 
     def bind(self, roles: Mapping[str, RoleInfo], candidate: RoleInfo | None) -> Scorer:
         """This scorer for these judges. Raises ScorerError where one cannot be asked in this mode."""
