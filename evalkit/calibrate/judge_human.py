@@ -13,7 +13,7 @@ from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.judge_run import Judged, parameter
 from evalkit.calibrate.reading import read_rated
 from evalkit.errors import DataError, UsageError, nearest
-from evalkit.ratings.base import Rating, read_ratings
+from evalkit.ratings.base import Rating, is_ratings, read_ratings
 from evalkit.scorers.base import Array
 from evalkit.stats.means import Ints
 
@@ -60,7 +60,7 @@ def read_human(path: str | Path, columns: Columns | None = None) -> tuple[Rating
     Raises DataError.
     """
     found = Path(path)
-    if columns is None and (found.is_dir() or _tidy(found)):
+    if columns is None and is_ratings(found):
         return read_ratings(found)
     data = read_rated(found, columns)
     return tuple(
@@ -68,14 +68,6 @@ def read_human(path: str | Path, columns: Columns | None = None) -> tuple[Rating
         for output in data.outputs
         for name, value in output.ratings.items()
     )
-
-
-def _tidy(path: Path) -> bool:
-    if path.suffix.lower() not in (".csv", ".txt", "") or not path.is_file():
-        return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        names = {name.strip().strip('"').casefold() for name in file.readline().split(",")}
-    return names >= {"item", "criterion", "value"}
 
 
 def systems_of(

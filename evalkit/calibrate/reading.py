@@ -10,7 +10,11 @@ from typing import Any
 from evalkit.calibrate.columns import Columns, look_up, numbers, spread, texts
 from evalkit.data.files import find
 from evalkit.data.load import read
-from evalkit.errors import DataError
+from evalkit.errors import DataError, UsageError
+from evalkit.ratings.base import COLUMNS as RATING_COLUMNS
+from evalkit.ratings.base import is_ratings
+from evalkit.ratings.outputs import rated_rows
+from evalkit.runner.run import Run
 from evalkit.types import Record, Sample, content_hash
 
 #: The column under which a scorer finds the source text.
@@ -48,14 +52,22 @@ class RatedOutputs:
         return [output.system for output in self.outputs] if self.columns.system else None
 
 
-def read_rated(data: str | Path | Iterable[Mapping[str, Any]], columns: Columns | None = None) -> RatedOutputs:
+def read_rated(
+    data: str | Path | Iterable[Mapping[str, Any]], columns: Columns | None = None, runs: Sequence[Run] = ()
+) -> RatedOutputs:
     """Rated outputs of a file (JSON Lines, JSON, CSV, TSV, Parquet; packed or not) or of rows in memory.
 
-    Raises DataError for a column that is not there, and where no column of ratings can be told.
+    A study's folder gives its outputs with their mean ratings; so does a tidy table of ratings with the ``runs`` that it
+    rates. Raises DataError for a column that is not there, and where no column of ratings can be told.
     """
-    if isinstance(data, str | Path):
+    rows: Iterable[Mapping[str, Any]]
+    if isinstance(data, str | Path) and is_ratings(Path(data)):
+        where, rows = str(data), rated_rows(data, runs)
+    elif runs:
+        raise UsageError(f"runs go with a table of ratings ({', '.join(RATING_COLUMNS)}), which {data if isinstance(data, str | Path) else 'this'} is not")
+    elif isinstance(data, str | Path):
         where = str(data)
-        rows: Iterable[Mapping[str, Any]] = read(find(where, [Path.cwd()]), None, {})
+        rows = read(find(where, [Path.cwd()]), None, {})
     else:
         where, rows = "the data", data
     asked = columns or Columns()

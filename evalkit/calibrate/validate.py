@@ -13,6 +13,7 @@ from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.metric_values import MetricValues, build, computed, scored
 from evalkit.calibrate.reading import RatedOutputs, read_rated
 from evalkit.errors import DataError, UsageError, nearest
+from evalkit.runner.run import Run
 from evalkit.stats.correlation import COEFFICIENTS
 from evalkit.stats.levels import LEVELS, REPLICATES, Level, agreement, rated
 from evalkit.types import Json
@@ -102,17 +103,20 @@ def validate_metrics(
     replicates: int = REPLICATES,
     seed: int = 0,
     allow_code: bool = False,
+    runs: Sequence[Run] = (),
 ) -> Validation:
     """Correlate ``scorers``, and numbers that the data holds already, with the human ratings of ``data``.
 
     Args:
-        data: a file of rated outputs, or rows in memory; see `Columns` for what a row holds.
+        data: a file of rated outputs, or rows in memory; see `Columns` for what a row holds. A study's folder, or a table
+            of single ratings.
         scorers: registered names with parameters, as everywhere (``"rouge:use_stemmer=true"``, a mapping).
         columns: what is where (``{"human": "scores", "item": "doc"}``); what is not named is recognised.
         levels: of ``segment``, ``summary``, ``system``; without it those that the data has.
         replicates: bootstrap draws an interval; 0 for none.
         seed: of the bootstrap.
         allow_code: whether a scorer may load code from the Hugging Face hub.
+        runs: what a table of single ratings rates, where it is in no study.
 
     Returns:
         All coefficients by rating, level and metric. What is undefined is ``None`` with a reason.
@@ -125,7 +129,7 @@ def validate_metrics(
     if wrong:
         raise UsageError(f"unknown level {wrong[0]!r}{nearest(wrong[0], LEVELS) or f'; known: {chr(44).join(LEVELS)}'}")
     built = [build(item, allow_code=allow_code) for item in scorers]
-    found = read_rated(data, Columns.of(columns))
+    found = read_rated(data, Columns.of(columns), runs)
     if not built and not found.computed:
         raise DataError(
             f"{found.where}: nothing to validate; name scorers with --scorers, or columns of numbers with --columns"

@@ -22,7 +22,9 @@ def metrics() -> None:
 
 @app.command("validate")
 def validate(
-    data: Annotated[str, o.option("--data", "Rated outputs: a JSON Lines, CSV or Parquet file, packed or not.")],
+    data: Annotated[
+        str, o.option("--data", "Rated outputs: a JSON Lines, CSV or Parquet file, packed or not; or a study's folder.")
+    ],
     scorers: Annotated[list[str] | None, o.option("--scorers", "Scorers: name or name:param=value,... (repeat it).")] = None,
     columns: Annotated[
         str | None, o.option("--columns", "Numbers in the data as metrics: a,b; -a: lower is better.")
@@ -39,6 +41,10 @@ def validate(
     levels: Annotated[
         str | None, o.option("--levels", "Of segment,summary,system. [default: those that the data has]")
     ] = None,
+    run: Annotated[
+        list[str] | None, o.option("--run", "A run that a table of single ratings (CSV) rates; repeat it.")
+    ] = None,
+    output_dir: o.OutputDir = None,
     replicates: Annotated[int, o.option("--replicates", "Bootstrap draws an interval; 0: none.", min=0)] = 1000,
     seed: Annotated[int, o.option("--seed", "Of the bootstrap.")] = 0,
     allow_code: o.AllowCode = None,
@@ -76,6 +82,7 @@ def validate(
             replicates=replicates,
             seed=seed,
             allow_code=bool(allow_code),
+            runs=[api.open_run(name, output_dir=output_dir or "runs") for name in run or ()],
         )
     _print(found, json, csv)
     if to is not None:

@@ -89,3 +89,14 @@ def mean_ratings(ratings: Iterable[Rating]) -> dict[tuple[str, str], dict[str, f
         key: {name: math.fsum(values) / len(values) for name, values in criteria.items()}
         for key, criteria in collected.items()
     }
+
+
+def is_ratings(path: Path) -> bool:
+    """Whether a path is a study's folder or a tidy table of single ratings, not a table of rated outputs."""
+    if path.is_dir():
+        return True
+    if path.suffix.lower() not in (".csv", ".txt", "") or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        names = {name.strip().strip('"').casefold() for name in file.readline().split(",")}
+    return names >= {"item", "criterion", "value"}
