@@ -130,7 +130,7 @@ def _by_position(grid: Grid, number: int, header: Sequence[str], matched: dict[i
             matched[i] = name
             message = f"the heading {header[i].strip()!r} is none of ours; read as {name!r}, which stood in its place"
             table.findings.append(
-                Finding("warning", "header-renamed", grid.file, message, row=number, column=header[i].strip())
+                Finding("warning", "header-renamed", grid.file, message, row=number, column=header[i].strip() or None)
             )
 
 
