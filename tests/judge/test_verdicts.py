@@ -122,3 +122,33 @@ def test_scales_whose_labels_cannot_be_told_apart_are_refused_with_a_way_out():
     ):
         with pytest.raises(ScorerError, match="score_mode: sample:20"):
             check_labels(points, via, "r")
+
+
+def test_a_block_that_is_quoted_from_the_text_does_not_outrank_the_line_behind_it():
+    quoted = 'The text says:\n```json\n{"score": 5}\n```\nwhich is no reason.\nVERDICT: 2'
+    assert read_verdict(quoted, FIVE).value == 2.0
+    assert read_verdict('VERDICT: 2\n```json\n{"score": 5}\n```', FIVE).value == 5.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("<think>VERDICT: 5? No.</think>\nVERDICT: 2", 2.0),
+        ("<think>It is a 5.</think>3", 3.0),
+        ("<think>VERDICT: 5, or maybe", None),
+        ("<thinking>[[5]]</thinking>", None),
+    ],
+)
+def test_thoughts_are_no_verdict(reply, value):
+    assert read_verdict(reply, FIVE).value == value
+
+
+def test_a_label_that_the_end_of_the_reply_may_have_cut_short_is_none():
+    ten = {str(i): float(i) for i in range(11)}
+    cut = Response("k", text="Good.\nVERDICT: 1", finish="length")
+    assert response_verdict(cut, ten).state == "error" and response_verdict(cut, FIVE).value == 1.0
+    assert response_verdict(Response("k", text="VERDICT: 1", finish="stop"), ten).value == 1.0
+
+
+def test_a_judge_that_did_not_see_the_whole_prompt_has_not_judged():
+    assert response_verdict(Response("k", text="VERDICT: 4", truncated=3), FIVE).state == "error"

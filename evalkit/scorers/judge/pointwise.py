@@ -67,7 +67,7 @@ class Judge(BaseScorer):
             raise ScorerError(f"rubric {self._rubric.rubric} compares two outputs: use the scorer judge_pairwise")
         if model is not None and models:
             raise ScorerError("scorer 'judge': give model or models, not both")
-        named = [model] if model is not None else list(models)
+        named = [model] if model is not None else [models] if isinstance(models, str) else list(models)
         self.roles = tuple(f"{role}_{i}" for i in range(1, len(named) + 1)) if len(named) > 1 else (str(role),)
         self.default_models: Mapping[str, str] = dict(zip(self.roles, named, strict=False))
         self._mode = parse_mode(score_mode)
