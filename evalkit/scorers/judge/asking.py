@@ -58,7 +58,8 @@ def way(mode: Mode, judge: RoleInfo, points: Mapping[str, float], rubric: str) -
         check_labels(points, via, rubric)
     needed = "loglikelihood" if via == "loglikelihood" else "generate"
     if needed not in judge.kinds:
-        raise ScorerError(f"the judge {judge.name} cannot {needed}; score_mode {mode} needs it")
+        out = "use score_mode: logprobs" if "loglikelihood" in judge.kinds else "name another judge"
+        raise ScorerError(f"the judge {judge.name} cannot {needed}, which score_mode {mode} needs: {out}")
     return via
 
 
