@@ -64,7 +64,8 @@ def read_rated(
     if isinstance(data, str | Path) and is_ratings(Path(data)):
         where, rows = str(data), rated_rows(data, runs)
     elif runs:
-        raise UsageError(f"runs go with a table of ratings ({', '.join(RATING_COLUMNS)}), which {data if isinstance(data, str | Path) else 'this'} is not")
+        named = data if isinstance(data, str | Path) else "the data"
+        raise UsageError(f"runs go with a table of ratings ({', '.join(RATING_COLUMNS)}), and {named} is none")
     elif isinstance(data, str | Path):
         where = str(data)
         rows = read(find(where, [Path.cwd()]), None, {})
