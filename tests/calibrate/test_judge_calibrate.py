@@ -266,3 +266,49 @@ def test_pass_and_fail_are_read_as_probabilities(tmp_path: Path) -> None:
     assert found.bias["pass_fail"]["accuracy"] == pytest.approx(1 - wrong) and not found.bias["pass_fail"]["probabilities"]
     (row,) = found.corrected
     assert row["corrected"]["ci"][0] < np.mean([quality(i) > 3 for i in range(80)]) < row["corrected"]["ci"][1]
+
+
+def test_one_run_may_hold_the_outputs_of_several_systems(tmp_path: Path) -> None:
+    task = data(tmp_path, 1)
+    rows = [
+        {"id": f"item-{i}/{system}", "question": f"Q{i}", "source": "s", "part": system}
+        for i in range(40)
+        for system in ("model", "better")
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = evalkit.run(
+        str(task), answering("model"), roles={"judge": judging(0.0)}, output_dir=tmp_path / "runs",
+        scorers=[{"judge": "summarisation/coherence", "score_mode": "argmax"}],
+    )  # fmt: skip
+    table = ratings(tmp_path / "r.csv", range(0, 40, 2), ("model", "better"))
+    found = evalkit.calibrate_judge(run, table, replicates=50)
+    assert set(found.criteria["coherence"].levels) == {"segment", "summary", "system"}
+    assert [row["system"] for row in found.criteria["coherence"].corrected] == ["model", "better", "better"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--map", "coherence"], "--map 'coherence': write the judge's criterion=the people's"),
+        (["--criterion", "coherenc"], "there is no criterion 'coherenc' that both rated"),
+        (["--system", "a", "--system", "b"], "--system is given 2 times for 1 judge runs"),
+        (["--task", "sum"], "has no task 'sum'"),
+        (["--scorer", "rouge"], "was scored by 'rouge'"),
+    ],
+)
+def test_bad_input_is_one_line(run, human: Path, words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from evalkit.cli.app import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["judge", "calibrate", "--judge-run", str(run.path), "--human", str(human), *words])
+    told = capsys.readouterr().err
+    assert left.value.code == 2 and line in told and told.count("\n") == 1
+
+
+def test_json_is_one_document(run, human: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from evalkit.cli.app import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["judge", "calibrate", "--judge-run", str(run.path), "--human", str(human), "--replicates", "0", "--json"])
+    assert left.value.code == 0
+    assert json.loads(capsys.readouterr().out)["criteria"]["coherence"]["use"] in ("corrected", "yes")
