@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Run,
         RunOptions,
         Scores,
+        StudyReport,
         Sweep,
         TaskPlan,
         TextColumns,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         rescore,
         run,
         score,
+        study_report,
         sweep,
         validate_metrics,
     )
@@ -64,6 +66,7 @@ __all__ = [
     "Run",
     "RunOptions",
     "Scores",
+    "StudyReport",
     "Sweep",
     "TaskPlan",
     "TextColumns",
@@ -81,6 +84,7 @@ __all__ = [
     "rescore",
     "run",
     "score",
+    "study_report",
     "sweep",
     "validate_metrics",
 ]

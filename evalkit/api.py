@@ -30,6 +30,7 @@ from evalkit.gating.execute import find_baseline, gate_scores, read_policy
 from evalkit.gating.policy import Policy
 from evalkit.human.export import export_study
 from evalkit.human.import_ratings import ImportedRatings, import_ratings
+from evalkit.human.study_report import StudyReport, study_report
 from evalkit.importers.load import read_logs
 from evalkit.importers.write import Imported, write_run
 from evalkit.models.base import ConnectingModel
@@ -56,10 +57,10 @@ from evalkit.runner.sweep import Intent, Present, check_options, finished_run, i
 
 __all__ = [
     "ClassifierReport", "Columns", "Comparison", "GateResult", "GivenOptions", "Imported", "ImportedRatings",
-    "JudgeCalibration", "PairOptions", "PairReport", "PairedScores", "Progress", "Run", "RunOptions", "Scores", "Sweep",
-    "TaskPlan", "TextColumns", "Validation", "calibrate_judge", "compare", "evaluate_classifier", "export_study",
-    "gate", "import_ratings", "import_runs", "judge_pairs", "open_run", "plan", "rescore", "run", "score", "sweep",
-    "validate_metrics",
+    "JudgeCalibration", "PairOptions", "PairReport", "PairedScores", "Progress", "Run", "RunOptions", "Scores",
+    "StudyReport", "Sweep", "TaskPlan", "TextColumns", "Validation", "calibrate_judge", "compare", "evaluate_classifier", "export_study",
+    "gate", "import_ratings", "import_runs", "judge_pairs", "open_run", "plan", "rescore", "run", "score",
+    "study_report", "sweep", "validate_metrics",
 ]  # fmt: skip
 
 
