@@ -97,7 +97,7 @@ def title_row(sheet: Sheet, draw: random.Random) -> None:
 
 
 def respelled(text: str, draw: random.Random) -> str:
-    if text in "12345":
+    if text in {*"12345"}:
         full = chr(ord(text) + 0xFEE0)
         spellings = [
             f"{text}.0",
