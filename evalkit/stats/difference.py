@@ -22,7 +22,7 @@ import numpy as np
 from evalkit.stats.difference_kinds import MeanDifference, ShareDifference, TotalsDifference
 from evalkit.stats.intervals import Interval
 from evalkit.stats.means import Array, Ints
-from evalkit.stats.paired import Pair, paired_replicates
+from evalkit.stats.paired import Finish, Pair, paired_replicates
 from evalkit.stats.resample import replicate_stderr
 from evalkit.stats.sparse import Changes, carriers
 from evalkit.stats.stratified import weighted_mean
@@ -138,7 +138,8 @@ def totals_difference(
     """The difference of a value of column totals (BLEU, F1): paired bootstrap over items, or over ``clusters``.
 
     Where a system's value is not defined the difference is NaN, and everything else ``None``. Without ``low`` and ``high``
-    the range is that of the values that single items have. Raises ValueError for rows of different numbers, or none.
+    (perplexity) a unit is taken to change by as much as two units differ. Raises ValueError for rows of different numbers,
+    or none.
     """
     codes = _clusters(clusters)
     drawn = paired_replicates(pair, clusters=codes, resamples=resamples, seed=seed)
@@ -151,8 +152,8 @@ def totals_difference(
     stderr = replicate_stderr(defined)
     if not math.isfinite(value) or stderr is None or len(defined) < 0.5 * len(drawn):
         return TotalsDifference(value, n, units, defined, None)
-    span = _totals_span(pair, ends, low, high)
-    changed = carriers(_deviations(pair, codes, value, units), span)
+    span = _totals_span(pair, codes, ends, low, high)
+    changed = carriers(_deviations(pair, codes, ends), span)
     changes = Changes(value, stderr, units - 1, units, changed, span)
     return TotalsDifference(value, n, units, defined, changes, math.inf if low is None or high is None else span)
 
@@ -169,18 +170,23 @@ def _by_unit(values: Array, codes: Ints | None) -> Array:
     return values if codes is None else np.bincount(codes, weights=values).astype(np.float64)
 
 
-def _deviations(pair: Pair, codes: Ints | None, value: float, units: int) -> Array:
-    """By how much each unit (u,) deviates from the difference ``value``: (u - 1) times how that falls without the unit.
+def _influence(rows: Array, codes: Ints | None, finish: Finish, value: float) -> Array:
+    """By how much each unit (u,) moves ``value``: (u - 1) times how that falls without the unit; NaN where nothing is left.
 
-    Of a mean that is the unit's difference less the mean (the jackknife's influence). 0 where nothing is left without it.
+    Of a mean that is the unit's value less the mean (the jackknife's influence).
     """
+    summed = rows if codes is None else np.stack([_by_unit(column, codes) for column in rows.T], axis=1)
+    without = np.asarray(finish(rows.sum(axis=0) - summed), dtype=np.float64)
+    return np.asarray((len(summed) - 1) * (value - without))
 
-    def without(rows: Array) -> Array:
-        summed = rows if codes is None else np.stack([_by_unit(column, codes) for column in rows.T], axis=1)
-        return np.asarray(pair.finish(rows.sum(axis=0) - summed), dtype=np.float64)
 
+def _deviations(pair: Pair, codes: Ints | None, ends: list[float]) -> Array:
+    """By how much each unit (u,) deviates from the difference; 0 where nothing is left without it."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found = (units - 1) * (value - (without(pair.system) - without(pair.baseline)))
+        one, other = (
+            _influence(rows, codes, pair.finish, end) for rows, end in zip((pair.baseline, pair.system), ends, strict=True)
+        )
+        found = other - one
     return np.where(np.isfinite(found), found, 0.0)
 
 
@@ -192,9 +198,20 @@ def _span(values: Array, low: float | None, high: float | None) -> float:
     return span if span > 0 else max(abs(least), abs(most)) or 1.0
 
 
-def _totals_span(pair: Pair, values: list[float], low: float | None, high: float | None) -> float:
+def _totals_span(pair: Pair, codes: Ints | None, values: list[float], low: float | None, high: float | None) -> float:
+    """The most that a unit can change: the metric's range; where an end is open, as much as two units differ.
+
+    A value of totals has no items' values to take a range of: the perplexity of one item is no share in that of all. What a
+    unit adds is its pseudo-value v + (u - 1) (v - v without it), of a mean the unit's own value. A unit that breaks is taken
+    to be as far from what it was as one unit of the baseline is from another of the system: the root mean square of that.
+    """
     if low is not None and high is not None:
         return _span(np.array(values), low, high)
+    variance = 0.0
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        single = np.concatenate([pair.finish(rows) for rows in (pair.baseline, pair.system)])
-    return _span(np.concatenate([single[np.isfinite(single)], values]), low, high)
+        for rows, value in zip((pair.baseline, pair.system), values, strict=True):
+            added = _influence(rows, codes, pair.finish, value)
+            added = added[np.isfinite(added)]
+            variance += float(added.var(ddof=1)) if len(added) > 1 else 0.0
+    # nothing varies and nothing is known: at least the values' own size
+    return math.sqrt(variance) if 0 < variance < math.inf else max(map(abs, values)) or 1.0

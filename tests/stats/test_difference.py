@@ -321,3 +321,46 @@ def test_the_same_change_everywhere_has_width_too(n: int) -> None:
         assert low < -0.1 < high, kind
         assert 0 < found.p_worse() < 0.5, kind
     assert kinds(first, first - 0.1)["t"].upper(0.05) < 0 or n < 100
+
+
+def perplexity(totals: Array) -> Array:
+    return np.exp(totals[..., 0] / totals[..., 1])
+
+
+def losses(nats: Array) -> Array:
+    return np.column_stack([nats, np.ones(len(nats))])
+
+
+def spread_losses(n: int = 300) -> Array:
+    """Negative log-likelihoods as those of LAMBADA's last words: 0 to about 17 nats, 3.7 on average."""
+    return np.random.default_rng(0).gamma(1.3, 2.9, n)
+
+
+def test_a_perplexity_against_itself_certifies_five_per_cent_on_300_items() -> None:
+    """A single item's own perplexity, up to e^17 here, is no measure of what an item can do to that of all."""
+    nats = spread_losses()
+    value = math.exp(nats.mean())
+    found = totals_difference(Pair(losses(nats), losses(nats), perplexity), low=1.0)
+    assert found.value == 0 and -0.05 * value < found.lower(0.05) < -0.03 * value
+    # as of a mean whose items are as far apart as these: sqrt(2) standard deviations, times the perplexity
+    reach = math.sqrt(2) * nats.std(ddof=1) * value
+    assert found.upper(0.05) == pytest.approx(reach * 2.72 / 302.7, rel=0.03)
+    grouped = totals_difference(Pair(losses(nats), losses(nats), perplexity), clusters=np.arange(300) // 3, low=1.0)
+    assert grouped.units == 100 and grouped.upper(0.05) > 1.4 * found.upper(0.05)
+
+
+def test_perplexities_of_another_number_format_and_of_a_wreck() -> None:
+    nats, rng = spread_losses(), np.random.default_rng(1)
+    value = math.exp(nats.mean())
+    rounded = totals_difference(
+        Pair(losses(nats), losses(nats + rng.normal(0.002, 0.03, 300)), perplexity), low=1.0
+    ).flipped()
+    assert rounded.lower(0.05) > -0.01 * value and rounded.p_worse() > 0.05
+    wreck = totals_difference(Pair(losses(nats), losses(nats + abs(rng.normal(6.8, 3, 300))), perplexity), low=1.0).flipped()
+    assert wreck.value < -500 * value and wreck.p_worse() < 0.01 and wreck.upper(0.05) < 0
+
+
+def test_where_no_row_of_totals_varies_the_value_itself_stands_in() -> None:
+    same = losses(np.full(30, 2.0))
+    found = totals_difference(Pair(same, same, perplexity), low=1.0)
+    assert found.lower(0.05) == pytest.approx(-math.exp(2) * 2.887 / 32.887, rel=0.01)

@@ -14,7 +14,7 @@ import pytest
 from evalkit.stats.difference import paired_difference, totals_difference
 from evalkit.stats.distributions import t_quantile
 from evalkit.stats.means import Array, Ints, clustered_stderr, mean_stderr
-from evalkit.stats.paired import mean_pair
+from evalkit.stats.paired import Pair, mean_pair
 
 MARGIN, ALPHA, RUNS = 0.02, 0.05, 1500
 NOISE = 0.014  # two and a half standard errors of a rate of .05
@@ -144,6 +144,34 @@ def test_of_the_bootstrap(n: int) -> None:
         pair = mean_pair(first, first + some_change(rng, n))
         passed += totals_difference(pair, low=-0.5, high=0.5, resamples=300).lower(ALPHA) > -MARGIN
     assert passed / runs < ALPHA + 0.03
+
+
+def all_rise(rng: np.random.Generator, n: int, nats: float) -> Array:
+    return rng.normal(nats, 0.5, n)
+
+
+def some_rise(rng: np.random.Generator, n: int, nats: float) -> Array:
+    """A tenth of the items are less likely, a few of them much."""
+    return np.where(rng.random(n) < 0.1, rng.exponential(nats / 0.1, n), 0.0)
+
+
+def few_rise(rng: np.random.Generator, n: int, nats: float) -> Array:
+    """Some 1 % of the items become as unlikely as any: by 5 nats."""
+    return np.where(rng.random(n) < nats / 5, 5.0, 0.0)
+
+
+@pytest.mark.parametrize("rise", [all_rise, some_rise, few_rise])
+@pytest.mark.parametrize("n", [50, 100, 300])
+def test_of_perplexities(rise: Callable[[np.random.Generator, int, float], Array], n: int) -> None:
+    """exp of a mean without an upper end, 5 % worse: no range tells how much an item can change, the items' spread does."""
+    rng, runs = np.random.default_rng(n), 200
+    passed = 0
+    for _ in range(runs):
+        nats = rng.gamma(1.3, 2.9, n)
+        rows = [np.column_stack([x, np.ones(n)]) for x in (nats, nats + rise(rng, n, np.log(1.05)))]
+        pair = Pair(*rows, lambda totals: np.exp(totals[..., 0] / totals[..., 1]))
+        passed += totals_difference(pair, low=1.0, resamples=200).flipped().lower(ALPHA) > -0.05 * np.exp(nats.mean())
+    assert passed / runs < ALPHA + 0.035
 
 
 def test_a_drop_is_still_found() -> None:
