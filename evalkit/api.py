@@ -58,9 +58,9 @@ from evalkit.runner.sweep import Intent, Present, check_options, finished_run, i
 __all__ = [
     "ClassifierReport", "Columns", "Comparison", "GateResult", "GivenOptions", "Imported", "ImportedRatings",
     "JudgeCalibration", "PairOptions", "PairReport", "PairedScores", "Progress", "Run", "RunOptions", "Scores",
-    "StudyReport", "Sweep", "TaskPlan", "TextColumns", "Validation", "calibrate_judge", "compare", "evaluate_classifier", "export_study",
-    "gate", "import_ratings", "import_runs", "judge_pairs", "open_run", "plan", "rescore", "run", "score",
-    "study_report", "sweep", "validate_metrics",
+    "StudyReport", "Sweep", "TaskPlan", "TextColumns", "Validation", "calibrate_judge", "compare",
+    "evaluate_classifier", "export_study", "gate", "import_ratings", "import_runs", "judge_pairs", "open_run", "plan",
+    "rescore", "run", "score", "study_report", "sweep", "validate_metrics",
 ]  # fmt: skip
 
 
