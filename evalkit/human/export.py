@@ -152,13 +152,14 @@ def write_folder(
     put(out / IGNORED, f"# says which system wrote what: nobody who rates may see it\n/{KEY}\n".encode())
     write_study(study, out)
     files = {**sheets, GUIDELINES: guidelines.markdown(study).encode()}
-    files[README] = guidelines.owners_note(study, list(sheets)).encode()
-    for name, content in files.items():
-        put(out / name, content)
+    others: list[str] = []
     if format in FORMATS:
         (out / format).mkdir(exist_ok=True)
-        return [KEY, *files, *(f"{format}/{name}" for name in FORMATS[format](study, out / format))]
-    return [KEY, *files]
+        others = [f"{format}/{name}" for name in FORMATS[format](study, out / format)]
+    files[README] = guidelines.owners_note(study, [*sheets, *others]).encode()
+    for name, content in files.items():
+        put(out / name, content)
+    return [KEY, *files, *others]
 
 
 def _sheets(study: Study, annotator: str, format: Format, delimiter: str) -> dict[str, bytes]:

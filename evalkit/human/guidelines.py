@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from evalkit.human.base import Row, Study
 from evalkit.human.key import KEY
@@ -67,6 +68,10 @@ def _levels(criterion: Criterion) -> list[str]:
     return [point for point in criterion.scale.points if point in criterion.levels]
 
 
+#: Of a study whose sheets are files.
+ONE_SHEET = "Every annotator needs one sheet only; where there are both, .xlsx is the safer one and .csv is for other tools."
+
+
 def owners_note(study: Study, files: Sequence[str]) -> str:
     """``README.txt``: for whoever runs the study, what to send to whom."""
     lines = [
@@ -77,11 +82,12 @@ def owners_note(study: Study, files: Sequence[str]) -> str:
         "",
     ]
     for at, annotator in enumerate(study.annotators, 1):
-        own = [name for name in files if name.startswith(annotator)]
+        own = [name for name in files if PurePath(name).name.startswith(annotator)]
         lines.append(f"To annotator {at}: {', '.join([*own, 'guidelines.md'])}")
+    tool = next((str(PurePath(name).parent) for name in files if "/" in name), None)
     lines += [
         "",
-        "Every annotator needs one sheet only; where there are both, .xlsx is the safer one and .csv is for other tools.",
+        f"How the files of {tool} are used, and how ratings come back, is told in {tool}/README.txt." if tool else ONE_SHEET,
         "Put what comes back into a folder of its own. Then, STUDY being this folder:",
         "",
         "    evalkit human import STUDY FILE...",

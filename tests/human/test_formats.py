@@ -13,7 +13,9 @@ import pytest
 import yaml
 from rated_study import TRUE, answered, study
 
+from evalkit.errors import UsageError
 from evalkit.human.base import Study
+from evalkit.human.export import write_folder
 from evalkit.human.formats import FORMATS
 from evalkit.human.formats.mturk import escaped
 from evalkit.human.given import tidy
@@ -251,3 +253,18 @@ def test_mechanical_turks_results_come_back_with_map(tmp_path):
     assert not done.errors, [finding.line() for finding in done.errors]
     expected = [replace(rating, annotator=f"W{rating.annotator[-1]}") for rating in tidy(made, given)]
     assert sorted(map(repr, done.ratings)) == sorted(map(repr, expected))
+
+
+@pytest.mark.parametrize("tool", FORMATS)
+def test_a_study_is_exported_for_a_tool_instead_of_sheets(tool, tmp_path):
+    files = write_folder(study(), tmp_path / "study", format=tool)
+    assert {path.name for path in (tmp_path / "study").iterdir()} >= {"key.json", "guidelines.md", tool}
+    assert not [name for name in files if name.startswith("annotator")]
+    assert all((tmp_path / "study" / name).is_file() for name in files)
+    note = (tmp_path / "study" / "README.txt").read_text()
+    assert f"To annotator 2: {tool}/annotator_02." in note and f"{tool}/README.txt" in note
+
+
+def test_an_unknown_format_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"--format 'labelstudio'.*label-studio"):
+        write_folder(study(), tmp_path / "study", format="labelstudio")  # type: ignore[arg-type]
