@@ -218,6 +218,8 @@ def test_every_criterion_is_read_from_its_own_column(tmp_path: Path) -> None:
     assert found.criteria["fluency"].levels["segment"]["pearson"]["value"] == pytest.approx(1)
     assert (found.criteria["fluency"].use, found.criteria["coherence"].use) == ("yes", "no")
     assert found.criteria["fluency"].corrected[0]["reason"] == "every judged item is rated: the human mean stands"
+    shown = run.to_pandas("summ")
+    assert shown["fluency"].tolist() == [float(quality(i)) for i in range(40)] and set(shown["coherence"]) == {3.0}
     only = evalkit.calibrate_judge(run, rows, criteria=["fluency"], replicates=0)
     assert list(only.criteria) == ["fluency"] and only.notes == ()
     with pytest.raises(DataError, match="not kept: alpha of coherence is not defined"):

@@ -188,9 +188,9 @@ class Judge(BaseScorer):
         outside = _mean(draw.outside for draw in draws if draw.state == "score")
         counts = (sum(draw.state == state for draw in draws) for state in ("error", "refusal"))
         tail = (outside, *map(float, counts), float(len(draws)), float(again))
-        shown = [value for value in together if not math.isnan(value)]
         stats = (*together, *(by_judge if len(self.roles) > 1 else ()), *tail)
-        return Score(stats, math.fsum(shown) / len(shown), detail=detail)
+        first = together[0]  # a sample's value is that of the first metric; the others are read from the statistics
+        return Score(stats, None if math.isnan(first) else first, detail=detail)
 
     def _together(self, answer: Sequence[Sequence[Verdict]], column: int) -> float:
         """What the judges say of one answer by one criterion."""
