@@ -20,6 +20,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,7 +165,8 @@ def find_run(name: str, parent: Path) -> Path:
     for path in (Path(name), parent / name):
         if (path / MANIFEST).is_file():
             return path.resolve()
-    matches = [p.parent for p in parent.glob(f"*{name}*/{MANIFEST}") if not p.parent.is_symlink()]
+    every = [p.parent for p in parent.glob(f"*/{MANIFEST}") if not p.parent.is_symlink()]
+    matches = [path for path in every if fnmatch(path.name, f"*{name}*")]
     named = [path for path in matches if path.name.partition("_")[2].rpartition("_")[0] == slug(name)]
     if len(named or matches) == 1:
         return (named or matches)[0].resolve()

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import evalkit
+import evalkit.errors as evalkit_errors
 from evalkit.calibrate.pairs import PairOptions, lineup
 from evalkit.cli.app import app
 from evalkit.errors import DataError
@@ -162,3 +163,12 @@ def test_the_command_prints_the_headline_and_the_table(runs, tmp_path):
     assert document["overall"]["flip_rate"]["value"] == 1.0 and len(document["pairs"]) == 3
     assert Path(tmp_path / "pairs.csv").read_text().startswith("pair,first,second,n,failed,win_rate,")
     assert "no judge given" in str(CliRunner().invoke(app, ["judge", "pairs", *names]).exception)
+
+
+def test_runs_that_are_not_there_are_told_in_a_line(runs, tmp_path):
+    there = f"a={runs['short'].path}"
+    for name, said in (("runs/*none*", "no run 'runs/*none*'"), ("", "names no run")):
+        error = CliRunner().invoke(app, ["judge", "pairs", there, f"b={name}", "--model", "mock/echo"]).exception
+        assert isinstance(error, evalkit_errors.EvalkitError) and said in str(error)
+    twice = CliRunner().invoke(app, ["judge", "pairs", there, there.replace("a=", "b="), "--model", "mock/echo"])
+    assert "named twice" in str(twice.exception)
