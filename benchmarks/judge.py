@@ -100,6 +100,7 @@ def timed(name: str, model: Any, waves: Sequence[Sequence[Any]], tokens: int) ->
     way = Way(name, time.perf_counter() - started, time.process_time() - used, tokens)
     if failed:
         raise SystemExit(f"{name}: {failed[0].message}")
+    print(f"{way.name}: {way.seconds:.1f} s, {way.cpu:.1f} of the processor, {way.tokens:,} tokens", file=sys.stderr)
     return way
 
 
@@ -139,10 +140,8 @@ def main() -> int:
     asked = requests(model, items, "logprobs")
     rows = prompts(model, asked)
     ways = [timed("label probabilities, shared", model, [asked], shared(rows))]
-    print("shared: done", file=sys.stderr)
     model = load(arguments.model, "plain")
     ways.append(timed("label probabilities, plain", model, [asked], sum(map(len, set(rows)))))
-    print("plain: done", file=sys.stderr)
     written = requests(model, items, "argmax")
     ways.append(
         timed("written verdicts, one by one", model, [[one] for one in written], sum(map(len, prompts(model, written))))
