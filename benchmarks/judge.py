@@ -148,12 +148,12 @@ def main() -> int:
     )
     best = ways[0]
     print(f"{arguments.model}, {len(items)} items x 4 criteria, {len(asked)} labels, {machine.CORES} cores\n")
-    print("| way | seconds | processor seconds | prompt tokens | time, shared = 1 | tokens, shared = 1 |")
-    print("|---|---|---|---|---|---|")
+    print("| way | seconds | processor seconds | prompt tokens | time, shared = 1 | processor | tokens |")
+    print("|---|---|---|---|---|---|---|")
     for way in ways:
         print(
             f"| {way.name} | {way.seconds:.1f} | {way.cpu:.1f} | {way.tokens:,} | {way.seconds / best.seconds:.1f} "
-            f"| {way.tokens / best.tokens:.1f} |"
+            f"| {way.cpu / best.cpu:.1f} | {way.tokens / best.tokens:.1f} |"
         )
     return 0
 
