@@ -13,7 +13,7 @@ from evalkit.calibrate.pairs import FIRST, SECOND, TASK, pair_name
 from evalkit.runner.run import Run
 from evalkit.scorers.base import BaseScorer, MetricInfo
 from evalkit.scorers.estimate import estimate
-from evalkit.scorers.judge.pairwise import JudgePairwise
+from evalkit.scorers.judge.pairwise import STATS, JudgePairwise
 from evalkit.stats.means import Array, cluster_codes
 from evalkit.stats.rating_systems import Comparisons, Rating, bradley_terry, elo, win_matrix
 from evalkit.types import Json
@@ -172,7 +172,8 @@ def _read(run: Run) -> _Judged:
             continue
         rows.append((doc[FIRST], doc[SECOND], score.stats, view.record.sample.cluster or view.record.sample.id))
     first, second, stats, items = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return _Judged(first, second, np.array(stats, dtype=np.float64).reshape(len(rows), -1), items, failures, reasons)
+    table = np.array(stats, dtype=np.float64) if rows else np.zeros((0, STATS))
+    return _Judged(first, second, table, items, failures, reasons)
 
 
 def _figures(scorer: JudgePairwise, judged: _Judged, first: str | None, second: str | None) -> PairFigures:
@@ -182,7 +183,7 @@ def _figures(scorer: JudgePairwise, judged: _Judged, first: str | None, second: 
         for at, names in enumerate(zip(judged.first, judged.second, strict=True))
         if first is None or names == (first, second)
     ]
-    stats = judged.stats[chosen] if chosen else np.zeros((0, 6))
+    stats = judged.stats[chosen] if chosen else np.zeros((0, STATS))
     items = np.array([judged.items[at] for at in chosen])
     failed = judged.failures.total() if first is None else judged.failures[first, str(second)]
     own = {metric.name: _figure(scorer, metric, stats, items) for metric in scorer.metrics}

@@ -172,3 +172,11 @@ def test_runs_that_are_not_there_are_told_in_a_line(runs, tmp_path):
         assert isinstance(error, evalkit_errors.EvalkitError) and said in str(error)
     twice = CliRunner().invoke(app, ["judge", "pairs", there, there.replace("a=", "b="), "--model", "mock/echo"])
     assert "named twice" in str(twice.exception)
+
+
+def test_a_judge_without_a_single_verdict_leaves_figures_that_are_missing_and_says_why(runs, tmp_path):
+    two = {name: runs[name] for name in ("short", "long")}
+    report = judged(two, tmp_path, lambda prompt: "I would rather not say a number.")
+    assert report.overall.n == 0 and report.overall.failed == N
+    assert report.pairs[0].win_rate.value is None
+    assert sum(report.failures.values()) == N

@@ -27,6 +27,8 @@ _STYLES = ("score_only", "rate_explain", "analyze_rate")
 _CANARY_WINS = 0.2
 #: Columns of the statistics.
 _WIN, _FLIP, _FIRST, _DECIDED, _LENGTH, _OTHER = range(6)
+#: How many there are.
+STATS = 6
 
 
 @serves("generate_until")
