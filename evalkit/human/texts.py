@@ -44,6 +44,9 @@ _ENCODINGS = (
     "cp1252", "latin-1", "cp1250", "mac_roman", "cp1251", "ascii", "cp850", "cp932", "gbk", "big5", "cp949",
 )  # fmt: skip
 
+#: The same texts are looked at again for every row that is not as it was.
+_plain = lru_cache(maxsize=16384)(normal)
+
 Kind = Literal["text-torn", "text-changed", "text-missing", "text-edited", "text-damaged"]
 
 
@@ -71,7 +74,7 @@ class Texts:
         for row in study.rows:
             self._rows.setdefault(row.digest, []).append(row.id)
             for column, text in self._cells[row.id].items():
-                for form in {normal(text), _folded(text)}:
+                for form in {_plain(text), _folded(text)}:
                     self._known.setdefault((column, form), []).append(row.id)
 
     def of(self, cells: Mapping[str, str]) -> list[str]:
@@ -87,18 +90,18 @@ class Texts:
         return [problem for problem in found if problem]
 
     def _problem(self, row: Row, column: str, own: str, given: str) -> Problem | None:
-        if normal(own) == normal(given):
+        if _plain(own) == _plain(given):
             return None
         if not given.strip():
             return Problem("text-missing", column, f"the text of {row.id} is gone; take it from the sheet that was sent out")
-        if len(own) <= _CELL and (reason := _retyped(normal(own), normal(given))):
+        if len(own) <= _CELL and (reason := _retyped(_plain(own), _plain(given))):
             return Problem("text-damaged", column, f"{reason}; it is still the text of {row.id}")
-        others = self._known.get((column, normal(given))) or (
+        others = self._known.get((column, _plain(given))) or (
             self._known.get((column, _folded(given))) if _folded(given) != _folded(own) else None
         )
         if others:
             return _torn(row, column, others)
-        elsewhere = [name for name, text in self._cells[row.id].items() if name != column and normal(text) == normal(given)]
+        elsewhere = [name for name, text in self._cells[row.id].items() if name != column and _plain(text) == _plain(given)]
         if elsewhere:
             message = f"the text of {elsewhere[0]} of {row.id} stands here; put the columns back as they were"
             return Problem("text-torn", column, message)
@@ -117,10 +120,15 @@ class Texts:
         """A text that a program changed in a way that can be told for sure, unless it did the same to other texts."""
         if _folded(own) == _folded(given):
             return Problem("text-damaged", column, f"blanks or signs were changed; it is still the text of {row.id}")
-        if len(given) > _LONG and normal(own).startswith(normal(given)):
-            reason, like = f"the text was cut after {len(given)} letters", self._beginning(row, column, normal(given))
+        if len(given) > _LONG and _plain(own).startswith(_plain(given)):
+            reason, like = f"the text was cut after {len(given)} letters", self._beginning(row, column, _plain(given))
         else:
-            made = (self._made.get((column, form), {}) for form in (normal(given), _marks(given), _skeleton(given)))
+            if not own.isascii() and self._bare.get((column, _skeleton(given))) == {own}:
+                message = (
+                    f"letters other than A to Z were damaged or lost (a wrong encoding); it is still the text of {row.id}"
+                )
+                return Problem("text-damaged", column, message)
+            made = (self._made.get((column, form), {}) for form in (_plain(given), _marks(given)))
             found = next((texts for texts in made if own in texts), {})
             if own not in found:
                 return None
@@ -133,7 +141,17 @@ class Texts:
     def _beginning(self, row: Row, column: str, start: str) -> int:
         """How many texts of the sheet begin like this."""
         mine = {texts[column] for name, texts in self._cells.items() if self._mates[name] == row.annotator}
-        return sum(normal(text).startswith(start) for text in mine)
+        return sum(_plain(text).startswith(start) for text in mine)
+
+    @cached_property
+    def _bare(self) -> dict[tuple[str, str], set[str]]:
+        """(column, what all encodings share of a text) -> the texts, where that is enough to tell one."""
+        bare: dict[tuple[str, str], set[str]] = {}
+        for texts in self._cells.values():
+            for column, text in texts.items():
+                if len(skeleton := _skeleton(text)) > _ENOUGH:
+                    bare.setdefault((column, skeleton), set()).add(text)
+        return bare
 
     @cached_property
     def _made(self) -> dict[tuple[str, str], dict[str, str]]:
@@ -169,16 +187,14 @@ def _torn(row: Row, column: str, others: list[str]) -> Problem:
 
 def _forms(text: str) -> Iterator[tuple[str, str]]:
     """What programs make of a text that is not all ASCII, each with what happened, in words."""
-    plain = normal(text)
-    if len(skeleton := _skeleton(text)) > _ENOUGH:
-        yield skeleton, "damaged or lost where they are not among A to Z"
+    plain = _plain(text)
     for encoding in _ENCODINGS:
-        yield normal(_misread(text.encode("utf-8", "surrogatepass"), encoding)), f"damaged: UTF-8 was opened as {encoding}"
+        yield _plain(_misread(text.encode("utf-8", "surrogatepass"), encoding)), f"damaged: UTF-8 was opened as {encoding}"
         saved = text.encode(encoding, "replace")
         if (left := _marks(saved.decode(encoding, "replace"))) != _marks(plain):
             yield left, f"lost: the file was saved as {encoding}"
         if encoding != "cp1252":
-            yield normal(_misread(saved, "cp1252")), f"damaged: {encoding} was read as Windows-1252"
+            yield _plain(_misread(saved, "cp1252")), f"damaged: {encoding} was read as Windows-1252"
 
 
 def _retyped(own: str, given: str) -> str:
@@ -208,10 +224,10 @@ def _numbers(text: str) -> set[float]:
     return values
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _folded(text: str) -> str:
     """Without anything that autocorrection changes: kind of quotes, dashes, blanks, width, case."""
-    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", normal(text))).translate(_LOOKS)
+    plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", _plain(text))).translate(_LOOKS)
     return "".join(plain.split()).casefold().replace("--", "-")
 
 
@@ -222,17 +238,17 @@ def _misread(data: bytes, encoding: str) -> str:
 
 def _marks(text: str) -> str:
     """Letters that an encoding does not have become question marks, one or two each."""
-    return re.sub(r"\?+", "?", normal(text))
+    return re.sub(r"\?+", "?", _plain(text))
 
 
 def _skeleton(text: str) -> str:
-    """The letters A to Z and digits of a text, which all encodings share, behind a sign that no text has."""
-    return "\0" + re.sub(r"[^A-Za-z0-9]", "", text)
+    """The letters A to Z and digits of a text, which all encodings share."""
+    return re.sub(r"[^A-Za-z0-9]", "", text)
 
 
 def _likeness(own: str, given: str) -> float:
     """The share of words (of letters in short texts) that both have in the same order, in [0, 1]."""
-    one, two = normal(own).split(), normal(given).split()
+    one, two = _plain(own).split(), _plain(given).split()
     if min(len(one), len(two)) < _SHORT:
-        return difflib.SequenceMatcher(None, normal(own).casefold(), normal(given).casefold(), autojunk=False).ratio()
+        return difflib.SequenceMatcher(None, _plain(own).casefold(), _plain(given).casefold(), autojunk=False).ratio()
     return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio()

@@ -112,12 +112,15 @@ def test_mixtures_of_damage_never_give_a_wrong_rating_in_silence(
     mixture: list[tuple[str, int]], saved: str, allow_missing: bool
 ) -> None:
     sheet = copy()
+    names = {name for name, _ in mixture}
     for name, seed in mixture:
+        if name == "row dropped" and "row twice, different" in names:
+            continue  # what is left of a row that was copied and changed is another opinion
         damage = damages.HARMLESS.get(name) or damages.HARMFUL[name][0]
         if sheet[0] == SHEET[0] and damages.rows(sheet):  # a damage knows the columns by their places
             damage(sheet, random.Random(seed))
     # Ratings that moved by a cell leave a gap at the end and no other trace: why a missing rating is an error.
-    moved = {name for name, _ in mixture} & {"column moved up", "row moved left", "row moved right"}
+    moved = names & {"column moved up", "row moved left", "row moved right"}
     check(brought(damages.SAVED[saved](sheet), allow_missing=allow_missing and not moved), (mixture, saved))
 
 
