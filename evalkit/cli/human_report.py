@@ -24,6 +24,9 @@ Metrics = Annotated[
 Z = Annotated[bool, o.option("--z", "Means and differences of each annotator's z-scores, without leniency.")]
 Html = Annotated[bool, o.option("--html", "Write report.html, a page in one file, into the study.")]
 Csv = Annotated[bool, o.option("--csv", "Write every table as CSV into the study's folder tables/.")]
+Attach = Annotated[
+    list[str] | None, o.option("--attach", "Put the ratings into a rated run, whose report then shows them (repeat it).")
+]
 Seed = Annotated[int, o.option("--seed", "Of the bootstrap.")]
 
 
@@ -33,6 +36,7 @@ def report(
     z: Z = False,
     html: Html = False,
     csv: Csv = False,
+    attach: Attach = None,
     seed: Seed = 0,
     output_dir: o.OutputDir = None,
     json: o.Json = False,
@@ -44,10 +48,13 @@ def report(
     """
     from evalkit import api
     from evalkit.cli.output import print_json, say
+    from evalkit.human.attach import attach_ratings
     from evalkit.human.study_report import study_report
+    from evalkit.report import html as run_report
     from evalkit.report.study import export_csv, export_html
 
     runs = [api.open_run(name, output_dir=output_dir or "runs") for name in metrics or ()]
+    targets = [api.open_run(name, output_dir=output_dir or "runs") for name in attach or ()]
     found = study_report(study, runs=runs, z=z, seed=seed)
     if json:
         print_json(found.to_dict())
@@ -58,6 +65,9 @@ def report(
         say(f"written to {path}")
     if html:
         say(f"written to {export_html(found, place)}")
+    for run in targets:
+        for path in (*attach_ratings(found, run), run_report.export_html(run)):
+            say(f"written to {path}")
 
 
 def _print(found: StudyReport) -> None:

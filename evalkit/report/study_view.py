@@ -220,9 +220,9 @@ def _side(report: StudyReport, name: str) -> str:
 
 def _agreement(report: StudyReport) -> Section:
     intro = (
-        "Krippendorff's alpha: 1 is full agreement, 0 what chance would give. Where nearly all ratings are one value alpha "
-        "is low although annotators seldom differ, and Gwet's AC2 is high: read both beside the commonest value's share. "
-        "Where all ratings are the same nothing is defined. Intervals draw items."
+        "Krippendorff's alpha (α): 1 is full agreement, 0 what chance would give. Where nearly all ratings are one value "
+        "alpha is low although annotators seldom differ, and Gwet's AC2 is high: read both beside the share of the "
+        "commonest one. Where all ratings are the same nothing is defined. Intervals draw items."
     )
     rows = report.agreement
     groups = [Group(row.criterion, row.alpha_ordinal.value, row.alpha_ordinal.ci, row.outputs) for row in rows]
@@ -232,7 +232,7 @@ def _agreement(report: StudyReport) -> Section:
         for row, group in zip(rows, groups, strict=True)
     ]
     columns = [
-        "Criterion", "Alpha, ordinal", "95 % interval", "Alpha, interval", "Alpha, nominal", "AC2", "Kappa", "Same value",
+        "Criterion", "α ordinal", "95 % interval", "α interval", "α nominal", "AC2", "Kappa", "Same value",
         "Commonest", "Outputs",
     ]  # fmt: skip
     caption = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from evalkit.report import base, fairness, strict
 from evalkit.report.base import ReportableRun
+from evalkit.report.human import HumanSection, human_section
 from evalkit.report.judge import JudgeSection, judge_sections
 from evalkit.report.numbers import NOTES, count, counted, duration, warnings
 from evalkit.report.rows import Row, by_slice, rows, table
@@ -54,6 +55,7 @@ class ReportView:
     sections: list[Section]
     fairness: list[fairness.Fairness]
     judges: list[JudgeSection] = field(default_factory=list)
+    human: HumanSection | None = None
     usage: list[UsageRow] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
     graded: list[str] = field(default_factory=list)
@@ -80,6 +82,7 @@ def build(run: ReportableRun) -> ReportView:
         sections=[_section(run, name, summaries) for name, _ in base.outline(run) if name not in members],
         fairness=told,
         judges=judge_sections(run, summaries),
+        human=human_section(run),
         usage=usage_rows(run),
         facts=_environment(run),
         graded=_graded(summaries),

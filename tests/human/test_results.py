@@ -15,11 +15,13 @@ import evalkit
 from evalkit.calibrate.validate import validate_metrics
 from evalkit.cli.app import app
 from evalkit.errors import DataError, UsageError
+from evalkit.human.attach import attach_ratings
 from evalkit.human.key import read_study
 from evalkit.human.results import read_answers
 from evalkit.human.study_report import study_report
 from evalkit.ratings.base import mean_ratings, read_ratings
 from evalkit.ratings.outputs import rated_rows
+from evalkit.report.html import render as render_run
 from evalkit.report.study import render
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -152,3 +154,27 @@ def test_who_has_not_answered_is_no_annotator(tmp_path):
     found = read_answers(tmp_path)
     assert found.annotators == ["annotator_01", "annotator_03"] and found.systems == list(TRUE)
     assert {a.comment for a in found.answers} == {"odd"}
+
+
+def test_ratings_attached_to_a_run_stand_in_its_report(place, runs):
+    run = next(run for run in runs if run.name == "tuned")
+    assert 'id="people"' not in render_run(run)
+    done = CliRunner().invoke(app, ["human", "report", str(place / "study"), "--attach", str(run.path)])
+    assert done.exit_code == 0, done.output
+    own = read_ratings(run.path / "human" / "ratings_long.csv")
+    assert own == tuple(r for r in read_ratings(place / "study") if r.system == "tuned")
+    page = (run.path / "report.html").read_text("utf-8")
+    (row,) = [row for row in study_report(place / "study").systems if (row.system, row.criterion) == ("tuned", "fluency")]
+    assert f"{row.mean:.3f}" in page and f"[{row.ci[0]:.3f}, {row.ci[1]:.3f}]" in page and 'href="#people"' in page
+    (run.path / "human" / "summary.json").write_text("{")
+    assert 'id="people"' not in render_run(run)
+
+
+def test_win_rates_attached_to_a_run(place, runs, tmp_path):
+    rated(tmp_path / "pairs", "pairwise")
+    run = next(run for run in runs if run.name == "plain")
+    attach_ratings(study_report(tmp_path / "pairs"), run)
+    page = render_run(run)
+    assert "Preference, against tuned" in page and "Preference, against all others" in page and "Win rate" in page
+    own = read_ratings(run.path / "human" / "ratings_long.csv")
+    assert {r.system for r in own} == {"plain vs tuned", "plain vs same as tuned"}
