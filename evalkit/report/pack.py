@@ -132,11 +132,7 @@ def detail(view: View, names: base.MetricNames) -> dict[str, Json]:
         ],
         "error": None if failure is None else f"{failure.kind}: {failure.message}",
         "scores": scores,
-        "remarks": {
-            name: _remark(s, details[name])
-            for name, s in view.scores.items()
-            if s.stats is None or details[name]
-        },
+        "remarks": {name: _remark(s, details[name]) for name, s in view.scores.items() if s.stats is None or details[name]},
         "slices": dict(sample.slices),
         "doc": _cut(strict.indented(sample.doc)),
     }

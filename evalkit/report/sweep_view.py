@@ -239,7 +239,7 @@ def _lost(panel: Panel) -> tuple[list[tuple[str, str, str]], str]:
     if point is None or point.comparison is None or point.against is None:
         return [], ""
     higher = panel.summary.higher_is_better
-    lost = [flip for flip in point.comparison.flips if (flip.system < flip.baseline) == higher]
+    lost = [flip for flip in point.comparison.flips if (flip.change < 0 if higher else flip.change > 0)]
     command = shlex.join(["evalkit", "compare", str(point.against.run), str(point.member.run)])
     return [_flip(flip, point.member) for flip in lost[:MAX_FLIPS]], command
 
