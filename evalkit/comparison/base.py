@@ -85,13 +85,23 @@ class RunScores:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A sample whose score changed. ``report`` is the anchor of the sample in the system's report."""
+    """A sample whose score changed. ``report`` is the anchor of the sample in the system's report.
+
+    ``effect``: by how much the change moves the metric, times the samples there are. Of a mean that is system - baseline;
+    what is shown of a sample of another metric (its log-likelihood, for perplexity) may rise while the metric falls.
+    """
 
     task: str
     id: str
     baseline: float
     system: float
     report: str | None = None
+    effect: float | None = None
+
+    @property
+    def change(self) -> float:
+        """What is held against the metric's direction to call it better or worse."""
+        return self.system - self.baseline if self.effect is None else self.effect
 
 
 @dataclass(frozen=True, slots=True)

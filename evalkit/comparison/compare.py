@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit.comparison.base import Comparison, LeftOut, Measured, RunScores
-from evalkit.comparison.flips import anchor_of, changed_units, flips_of, gained_and_lost
+from evalkit.comparison.flips import anchor_of, changed_units, effects, flips_of, gained_and_lost
 from evalkit.comparison.match import Matched, match_runs
 from evalkit.comparison.pairs import (
     Mask,
@@ -131,13 +131,14 @@ def _compared(
         why = f"no paired test: {one.scorer.name} is neither a mean nor could it be built again from the run"
         yield replace(blank, notes=(*pair.notes, why))
         return
-    changed = changed_units(pairs)
+    effect = effects(pairs)
+    changed = changed_units(pairs, effect)
     anchor = anchor_of(system, pair.baseline.task) if one.scorer.unit == "sample" else lambda unit: None
-    flips = flips_of(pair.baseline.task, pairs, changed, anchor)
+    flips = flips_of(pair.baseline.task, pairs, changed, effect, anchor)
     everything = np.ones(len(units.names), dtype=np.bool_)
     for at, mask in [(None, everything), *(((name, label), m) for name, label, m in _slices(units, settings.slices))]:
         a, b, test = difference_of(pairs, mask, settings.seed)
-        gained, lost = gained_and_lost(pairs, mask)
+        gained, lost = gained_and_lost(pairs, mask, effect)
         yield replace(
             blank,
             baseline_value=a,

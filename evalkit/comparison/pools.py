@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.comparison.base import Comparison, Flip, LeftOut, Measured, RunScores
-from evalkit.comparison.flips import anchor_of, changed_units, flips_of, gained_and_lost
+from evalkit.comparison.flips import anchor_of, changed_units, effects, flips_of, gained_and_lost
 from evalkit.comparison.pairs import Ints, MetricPairs, left_out
 from evalkit.scorers.base import Array
 from evalkit.stats.difference import Difference, paired_difference, totals_difference
@@ -58,7 +58,8 @@ def _pooled(
     values = _difference(columns, by_size, seed)
     without = [task for task in group["leaves"] if task not in parts]
     notes = [f"without {', '.join(without)}: no {rule['metric']} in both runs"] if without else []
-    counts = [gained_and_lost(pairs, pairs.known) for pairs in columns]
+    moved = {task: effects(pairs) for task, (_, pairs) in parts.items()}
+    counts = [gained_and_lost(pairs, pairs.known, moved[task]) for task, (_, pairs) in parts.items()]
     return Comparison(
         task=str(group["group"]),
         filter=filter_,
@@ -72,7 +73,7 @@ def _pooled(
         n=sum(int(pairs.known.sum()) for pairs in columns),
         gained=sum(gained for gained, _ in counts),
         lost=sum(lost for _, lost in counts),
-        flips=_flips(system, {task: pairs for task, (_, pairs) in parts.items()}),
+        flips=_flips(system, {task: (pairs, moved[task]) for task, (_, pairs) in parts.items()}),
         left_out=_summed([left_out(pairs) for pairs in columns]),
         signature=f"mean|weight_by_size:{by_size}|of:{first[0].signature}",
         notes=tuple(dict.fromkeys([*notes, *(note for pairs in columns for note in pairs.notes)])),
@@ -144,17 +145,15 @@ def _clusters(columns: Sequence[MetricPairs]) -> Ints | None:
     return np.concatenate(found)
 
 
-def _flips(system: RunScores, parts: Mapping[str, MetricPairs]) -> tuple[Flip, ...]:
+def _flips(system: RunScores, parts: Mapping[str, tuple[MetricPairs, Array]]) -> tuple[Flip, ...]:
     found = [
         flip
-        for task, pairs in parts.items()
-        for flip in flips_of(task, pairs, changed_units(pairs), anchor_of(system, task))
+        for task, (pairs, effect) in parts.items()
+        for flip in flips_of(task, pairs, changed_units(pairs, effect), effect, anchor_of(system, task))
     ]
-    better = next(iter(parts.values())).metric.higher_is_better
+    better = next(iter(parts.values()))[0].metric.higher_is_better
     sign = -1 if better is False else 1
-    return tuple(
-        sorted(found, key=lambda f: -abs(f.system - f.baseline) if better is None else sign * (f.system - f.baseline))
-    )
+    return tuple(sorted(found, key=lambda f: -abs(f.change) if better is None else sign * f.change))
 
 
 def _summed(counts: Sequence[LeftOut]) -> LeftOut:

@@ -253,7 +253,7 @@ def flips(found: Sequence[Line], limit: int | None = 5) -> Table:
     for c, changed in _own_flips(found):
         for flip in changed if limit is None else changed[:limit]:
             change = (number(flip.baseline), "→ " + number(flip.system))
-            mark = _flip_mark(flip.system - flip.baseline, c.metric.higher_is_better)
+            mark = _flip_mark(flip.change, c.metric.higher_is_better)
             rows.append((visible(flip.task), visible(c.metric.name), mark, *change, visible(flip.id)))
     return Table(FLIP_HEADERS, rows, (3, 4))
 
@@ -265,7 +265,9 @@ def _own_flips(found: Sequence[Line]) -> list[tuple[Comparison, list[Flip]]]:
 
 
 def _flip_mark(change: float, higher_is_better: bool | None) -> str:
-    return "" if higher_is_better is None else BETTER if (change > 0) == higher_is_better else WORSE
+    if higher_is_better is None or not change:
+        return ""
+    return BETTER if (change > 0) == higher_is_better else WORSE
 
 
 def more_flips(found: Sequence[Line], limit: int | None) -> str:

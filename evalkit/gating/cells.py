@@ -114,7 +114,7 @@ def left_out(found: LeftOut | None) -> str:
 def worse(check: CheckResult) -> list[Flip]:
     """The samples whose score got worse, the worst first."""
     sign = -1.0 if check.higher_is_better is False else 1.0
-    return [flip for flip in check.flips if sign * (flip.system - flip.baseline) < 0]
+    return [flip for flip in check.flips if sign * flip.change < 0]
 
 
 def _value(check: CheckResult, value: float | None) -> str:

@@ -101,6 +101,7 @@ def test_json_is_strict_and_has_every_field():
     first, second = data["checks"]
     assert first["flips"][0] == {
         "task": "arc_easy", "id": "q-7", "baseline": 1.0, "system": 0.0, "report": "report.html#samples?task=arc_easy&s=q-7",
+        "effect": None,
     }  # fmt: skip
     assert first["left_out"]["system_errors"] == 3 and first["ci"] == [-0.048, -0.014]
     assert second["p"] is None and second["bound"] is None
