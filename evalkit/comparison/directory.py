@@ -21,12 +21,13 @@ from evalkit.comparison.rebuild import Rebuilt
 from evalkit.errors import NotComparable, StoreError
 from evalkit.jsonlines import encoder
 from evalkit.runner.journal import Journal
+from evalkit.runner.samples import encode
 from evalkit.runner.score import score_path
 from evalkit.runner.store import RunStore
 from evalkit.runner.stored import StoredTask, read_tasks
 from evalkit.runner.usage import CACHED
 from evalkit.scorers.base import Array, Scorer
-from evalkit.types import content_hash
+from evalkit.types import Request, Sample, content_hash
 
 _canonical = encoder(sort_keys=True)
 
@@ -119,6 +120,11 @@ def digest(sample: Mapping[str, Any], *, chat: bool) -> int:
     ]
     text = _canonical(content).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
+
+
+def digest_of(sample: Sample, requests: tuple[Request, ...], *, chat: bool) -> int:
+    """The `digest` of a sample that is not written down yet."""
+    return digest(json.loads(encode(sample, requests)), chat=chat)
 
 
 def _short(cluster: str | None) -> str | None:

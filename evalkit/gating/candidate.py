@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evalkit.comparison.base import RunScores
+from evalkit.comparison.directory import digest_of
+from evalkit.comparison.rerun import rerun_command
 from evalkit.errors import ConfigError, NotComparable, nearest
 from evalkit.figures import counted
 from evalkit.gating.names import absent, leaves, matching_tasks, task_names
 from evalkit.gating.policy import Policy
 from evalkit.runner.options import RunOptions
-from evalkit.runner.prepare import Prepared, scorer_spec
+from evalkit.runner.plan import sample_requests
+from evalkit.runner.prepare import Prepared, ReadyTask, ready_task, scorer_spec
 from evalkit.secrets import BLANK
 from evalkit.tasks.load import TaskLibrary
+from evalkit.types import content_hash
 
 #: What decides what is asked and how it is scored: the baseline's, whatever the candidate.
 ASKED = (
     "tasks", "task_dirs", "data", "num_fewshot", "limit", "samples", "seed", "apply_chat_template", "system_instruction",
     "fewshot_as_multiturn", "gen_kwargs", "compat", "form", "scorers",
 )  # fmt: skip
+#: Samples of a task whose definition or data changed that are looked at before the run.
+_LOOKED_AT = 50
 
 
 def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_tasks: bool = False, **own: Any) -> RunOptions:
@@ -70,7 +77,11 @@ def needed_tasks(policy: Policy, baseline: RunScores) -> set[str] | None:
 
 
 def require_same_tasks(prepared: Prepared, baseline: RunScores) -> None:
-    """Refuse, before anything is asked, tasks that have changed since the baseline's run; raises NotComparable."""
+    """Refuse, before anything is asked, tasks that have changed since the baseline's run; raises NotComparable.
+
+    A definition may change in ways that no prompt shows, so that where it did, the first samples are asked for what they
+    would ask now.
+    """
     before: Mapping[str, Any] = baseline.manifest["tasks"]
     for ready in prepared.tasks:
         entry = before.get(ready.name)
@@ -81,9 +92,37 @@ def require_same_tasks(prepared: Prepared, baseline: RunScores) -> None:
             ("num_fewshot", entry["num_fewshot"], ready.task.num_fewshot),
         ):
             if was != now:
-                raise NotComparable(
-                    f"task {ready.name}: {what} was {was} in {baseline.source}, is {now} now; run the baseline again, too"
-                )
+                raise _changed(baseline, ready.name, f"{what} was {was} in {baseline.source}, is {now} now")
+        definition = content_hash(ready.task.config)
+        if (definition, ready.task.data_hash) != (entry.get("hash"), entry.get("data_hash")):
+            _require_same_prompts(prepared, ready, baseline)
+
+
+def _require_same_prompts(prepared: Prepared, ready: ReadyTask, baseline: RunScores) -> None:
+    """Refuse a task whose first samples ask something else than they asked in the baseline's run."""
+    scores = next((found for (task, _), found in baseline.tasks.items() if task == ready.name), None)
+    if scores is None:
+        return
+    chat = prepared.options.apply_chat_template
+    known = dict(zip(scores.ids, scores.digests.tolist(), strict=True))
+    # of a task built anew: examples are drawn as prompts are made, and the run's must not be disturbed
+    form = ready.definition.form or "loglikelihood"
+    for sample, requests in islice(
+        sample_requests(ready_task(ready.definition, prepared.options, form).task, prepared.model), _LOOKED_AT
+    ):
+        if known.get(sample.id, digest_of(sample, requests, chat=chat)) != digest_of(sample, requests, chat=chat):
+            why = f"its data or prompts have changed since {baseline.source} was run (first sample {sample.id})"
+            raise _changed(baseline, ready.name, why)
+    if chat and content_hash(ready.task.config) != baseline.manifest["tasks"][ready.name].get("hash"):
+        # what the chat template made of it is not compared, so that what went in must be the same
+        raise _changed(
+            baseline, ready.name, f"its definition has changed since {baseline.source} was run with a chat template"
+        )
+
+
+def _changed(baseline: RunScores, task: str, why: str) -> NotComparable:
+    again = rerun_command(baseline, baseline, [task])
+    return NotComparable(f"task {task}: {why}; run the baseline again, too: {again}")
 
 
 def _require_repeatable(baseline: RunScores, config: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from evalkit.gating.budgets import budget_checks
 from evalkit.gating.checks import metric_check
 from evalkit.gating.failures import failure_checks
 from evalkit.gating.floors import floor_check
-from evalkit.gating.names import leaves
+from evalkit.gating.names import leaves, measured_of
 from evalkit.gating.pending import Pending, settle_all
 from evalkit.gating.policy import Policy
 from evalkit.gating.select import Selected, selected
@@ -52,7 +52,7 @@ def decide_gate(policy: Policy, baseline: RunScores, candidate: RunScores) -> Ga
         alpha=policy.alpha,
         inconclusive=policy.inconclusive,
         policy_hash=policy.hash,
-        notes=(*matching.notes, *_notes(policy, checks)),
+        notes=(*matching.notes, *_unjudged(chosen, baseline), *_notes(policy, checks)),
         detail={"errors": policy.errors, "max_error_rate": policy.max_error_rate, "policy": str(policy.path or "")},
     )
 
@@ -119,6 +119,19 @@ def _named(checks: Sequence[CheckResult]) -> str:
     names = ", ".join(check.name for check in checks[1:_SHOWN])
     more = f" and {len(checks) - _SHOWN} more" if len(checks) > _SHOWN else ""
     return f"{sentences}; also {names}{more}"
+
+
+def _unjudged(chosen: Sequence[Selected], baseline: RunScores) -> list[str]:
+    """The members of groups that a check of the group leaves out and that no other judges."""
+    judged = {task.task for one in chosen for task, _ in measured_of(baseline, one.found)}
+    notes = []
+    for one in chosen:
+        rest = [task for task in leaves(baseline, one.found.task) if task not in judged]
+        if rest:
+            has = "has" if len(rest) == 1 else "have"
+            metric = one.found.metric.name
+            notes.append(f"{one.found.key} is without {', '.join(rest)}, which {has} no {metric}: no check judges it")
+    return notes
 
 
 def _notes(policy: Policy, checks: Sequence[CheckResult]) -> list[str]:

@@ -29,7 +29,9 @@ def names_of(policy: Policy, at: int, baseline: RunScores, candidate: RunScores)
         for name in sides[0] or [check.task]:
             if name not in found:
                 raise absent(policy, at, "task", name, task_names(run), run)
-    known = [_metrics(run, sides[0], headline=check.metric is None) for run in runs]
+    alone = [] if check.metric is not None else members_alone(policy, at, baseline, sides[0])
+    named = list(dict.fromkeys([*sides[0], *alone]))
+    known = [_metrics(run, named, headline=check.metric is None) for run in runs]
     wanted = matching(check.metric, known[0]) if check.metric is not None else known[0]
     for run, names in zip(runs, known, strict=True):
         for name in wanted or [check.metric or "*"]:
@@ -44,7 +46,25 @@ def names_of(policy: Policy, at: int, baseline: RunScores, candidate: RunScores)
                 raise absent(policy, at, "slices", name, slices, run)
         if check.cluster_by is not None and not all(check.cluster_by in scores.slices for scores in own):
             raise absent(policy, at, "cluster_by", check.cluster_by, slices, run)
-    return Named({name: leaves(baseline, name) for name in sides[0]}, tuple(wanted))
+    return Named({name: leaves(baseline, name) for name in named}, tuple(wanted))
+
+
+def members_alone(policy: Policy, at: int, run: RunScores, tasks: Iterable[str]) -> list[str]:
+    """Members of groups among ``tasks`` that have no metric of their group, and that no other check names.
+
+    They are in no figure of the group: a check of the group that names no metric is one of each of them, too.
+    """
+    alone: dict[str, None] = {}
+    for name in tasks:
+        for leaf in leaves(run, name) if _group(run, name) else ():
+            if not _metrics(run, [name], headline=False, only=leaf) and not named_apart(policy, at, leaf):
+                alone[leaf] = None
+    return list(alone)
+
+
+def named_apart(policy: Policy, at: int, task: str) -> bool:
+    """Whether another check than number ``at`` names the task."""
+    return any(matching(check.task, [task]) for other, check in enumerate(policy.checks) if other != at)
 
 
 def is_pattern(task: str) -> bool:
@@ -107,14 +127,14 @@ def _group(run: RunScores, name: str) -> Mapping[str, Any] | None:
     return next((group for group in run.manifest.get("groups") or () if group["group"] == name), None)
 
 
-def _metrics(run: RunScores, tasks: Iterable[str], *, headline: bool) -> list[str]:
-    """Names of the metrics of ``tasks``; of a group those that it aggregates."""
+def _metrics(run: RunScores, tasks: Iterable[str], *, headline: bool, only: str | None = None) -> list[str]:
+    """Names of the metrics of ``tasks``; of a group those that it aggregates (and that its task ``only`` has)."""
     names: dict[str, None] = {}
     for name in tasks:
         rules = (_group(run, name) or {}).get("aggregate_metric_list")
         allowed = None if rules is None else {rule["metric"] for rule in rules}
         for (task, _), scores in run.tasks.items():
-            if task in leaves(run, name):
+            if task in leaves(run, name) and only in (None, task):
                 infos = [info for m in scores.measured for info in m.scorer.metrics if info.headline or not headline]
                 names.update({info.name: None for info in infos if allowed is None or info.name in allowed})
     return list(names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import UsageError
-from evalkit.gating.names import is_pattern, matching
+from evalkit.gating.names import is_pattern, matching, named_apart
 from evalkit.gating.policy import Policy
 from evalkit.runner.options import RunOptions
 from evalkit.runner.prepare import ReadyTask, ready_task
@@ -44,6 +44,10 @@ def sized_tasks(policy: Policy, at: int) -> Iterator[Sized]:
     aggregated = {rule.metric for rule in group.aggregate_metric_list}
     found = _of(check.metric, check.filter, group.group, [ready[leaf] for leaf in group.leaves])
     yield from (one for one in found if one.metric is None or one.metric.name in aggregated)
+    for leaf in group.leaves if check.metric is None else ():  # a member that lacks the group's metric is a check of its own
+        task = ready[leaf]
+        if task is not None and not any(_has(task, metric) for metric in aggregated) and not named_apart(policy, at, leaf):
+            yield from _of(None, check.filter, leaf, [task])
 
 
 def _of(metric: str | None, filter_: str | None, name: str, tasks: list[ReadyTask | None]) -> Iterator[Sized]:

@@ -68,8 +68,10 @@ def _once(policy: Policy, found: list[Selected]) -> list[Selected]:
 
 
 def _closeness(one: Selected) -> tuple[bool, bool]:
+    """A group's name is none of its members that are checked by themselves."""
     metric = one.check.metric
-    return not is_pattern(one.check.task), metric is not None and not is_pattern(metric)
+    by_name = not is_pattern(one.check.task) and (one.found.slice is not None or one.found.task == one.check.task)
+    return by_name, metric is not None and not is_pattern(metric)
 
 
 def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said: Margin, baseline: float | None) -> float:
@@ -78,7 +80,7 @@ def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said
     if said.kind == "points" and not is_share(metric):
         raise ConfigError(
             f"{where}: {said} is in percentage points, but {metric.name} of {task} is no share between 0 and 1: give it a "
-            "margin in its own units (0.5) or relative to the baseline (5%)"
+            f"margin in its own units (0.5) or relative to the baseline (5%){_apart(policy.checks[at], task)}"
         )
     if (
         said.kind == "units"
@@ -92,6 +94,11 @@ def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said
             f"({metric.low:g} to {metric.high:g}){hint}"
         )
     return said.value * abs(baseline or 0.0) if said.kind == "relative" else said.value
+
+
+def _apart(check: Check, task: str) -> str:
+    """What to do where a check of several tasks meets one that is not like the others."""
+    return "" if check.task == task else f", in a check of its own (task: {task})"
 
 
 def _key(found: Comparison) -> tuple[str, str, str, str]:
@@ -138,7 +145,8 @@ def _picked(policy: Policy, at: int, named: Named, comparisons: Collection[Compa
     """A check's comparisons, each with its slices after it (those of its tasks, for a group)."""
     check = policy.checks[at]
     mine = [c for c in comparisons if c.metric.name in named.metrics and check.filter in (None, c.filter)]
-    whole = [c for c in mine if c.slice is None and c.task in named.tasks]
+    order = {task: place for place, task in enumerate(named.tasks)}
+    whole = sorted((c for c in mine if c.slice is None and c.task in order), key=lambda c: order[c.task])
     sliced = [c for c in mine if c.slice is not None and any(c.task in members for members in named.tasks.values())]
     for part in check.slices:
         if not any(_is_of(part, c) for c in sliced):

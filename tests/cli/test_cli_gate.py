@@ -207,6 +207,29 @@ def test_tasks_that_changed_since_are_refused_before_anything_is_asked(evalkit, 
     assert done.code == 4 and "task say: version was" in done.err and "samples" not in done.err
 
 
+def test_prompts_that_changed_since_are_refused_before_anything_is_asked(evalkit, made):
+    text = (made / "say.yaml").read_text()
+    (made / "say.yaml").write_text(text.replace('"{{q}}"', '"Say: {{q}}"', 1))
+    try:
+        done = evalkit("gate", "gates/release.yaml", "--model", "mock/echo", "--name", "changed")
+    finally:
+        (made / "say.yaml").write_text(text)
+    assert done.code == 4 and "samples" not in done.err.partition("run the baseline again")[0]
+    last = done.err.strip().splitlines()[-1]
+    assert "task say: its data or prompts have changed since base was run (first sample " in last
+    assert "run the baseline again, too: evalkit run --model mock/echo --tasks say.yaml,other.yaml" in last
+
+
+def test_a_definition_that_asks_the_same_is_run(evalkit, made):
+    text = (made / "say.yaml").read_text()
+    (made / "say.yaml").write_text(text + "metadata: {description: the same}\n")
+    try:
+        done = evalkit("gate", "gates/release.yaml", "--model", "mock/echo", "--name", "described")
+    finally:
+        (made / "say.yaml").write_text(text)
+    assert done.code == 0, done.err
+
+
 def test_github_gets_annotations_and_a_summary(evalkit, tmp_path, monkeypatch):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from gate_runs import Likert, Loss, Ratio, flipped, run, task
+from gate_runs import Likert, Loss, Ratio, Share, flipped, run, task
 
 from evalkit.comparison.base import ERROR, UNSCORED
+from evalkit.comparison.compare import compare_scores
+from evalkit.comparison.render import flips, lines
 from evalkit.errors import ConfigError, NotComparable
 from evalkit.gating.base import CheckResult
+from evalkit.gating.cells import worse
 from evalkit.gating.gate import decide_gate, overall
 from evalkit.gating.policy import Policy, load_policy
+from evalkit.scorers.likelihood import Perplexity
 from evalkit.stats.intervals import wilson
 
 
@@ -341,3 +346,64 @@ def test_a_named_calibration_must_be_there_beside_the_policy(tmp_path):
         decide_gate(load_policy(tmp_path / "p.yaml"), baseline, candidate)
     (tmp_path / "c.json").write_text(calibration())
     assert decide_gate(load_policy(tmp_path / "p.yaml"), baseline, candidate).verdict == "PASS"
+
+
+class Exact(Share):
+    name = "last"
+    metrics = (replace(Share.metrics[0], name="last"),)
+
+
+def mixed_group(**status):
+    a, b = flipped(200, 0, 0)
+    base = run("base", task("mc", a), task("gen", a, scorer=Exact()), groups=[{"group": "g", "leaves": ["mc", "gen"]}])
+    cand = run(
+        "cand", task("mc", b), task("gen", b, scorer=Exact(), **status), groups=[{"group": "g", "leaves": ["mc", "gen"]}]
+    )
+    return base, cand
+
+
+def test_a_member_that_lacks_the_groups_metric_is_a_check_of_its_own():
+    runs = mixed_group(status={3: ERROR, 4: ERROR, 5: ERROR})
+    result = decide_gate(policy(checks=[{"task": "g", "margin": "2pp"}]), *runs)
+    assert [(c.name, c.n) for c in result.checks] == [("g exact_match", 200), ("gen last", 197), ("gen errors", 200)]
+    assert result.verdict == "FAIL"
+
+
+def test_a_member_that_another_check_names_is_left_to_it():
+    for other in ("gen", "ge*"):
+        checks = [{"task": "g", "margin": "2pp"}, {"task": other, "margin": "9pp"}]
+        result = decide_gate(policy(checks=checks), *mixed_group())
+        assert {c.name: c.margin for c in result.checks if c.kind == "metric"} == {"g exact_match": 0.02, "gen last": 0.09}
+        assert not result.notes
+
+
+def test_two_groups_may_share_a_member():
+    groups = [{"group": name, "leaves": ["mc", "gen"]} for name in ("g", "h")]
+    runs = [
+        replace(one, manifest={**one.manifest, "groups": [{**one.manifest["groups"][0], **g} for g in groups]})
+        for one in mixed_group()
+    ]
+    result = decide_gate(policy(checks=[{"task": name, "margin": "2pp"} for name in "gh"]), *runs)
+    assert sorted(c.name for c in result.checks) == ["errors", "g exact_match", "gen last", "h exact_match"]
+
+
+def test_a_member_that_nothing_checks_is_told():
+    result = decide_gate(policy(checks=[{"task": "g", "metric": "exact_match", "margin": "2pp"}]), *mixed_group())
+    assert result.notes == ("g exact_match is without gen, which has no exact_match: no check judges it",)
+
+
+def test_samples_of_a_perplexity_got_worse_where_they_are_less_likely():
+    """A sample shows its log-likelihood, of which more is better, of the perplexity less."""
+    rng = np.random.default_rng(0)
+    before = -rng.gamma(1.3, 2.9, 200)
+    after = before.copy()
+    after[:3] -= (0.5, 2.0, 1.0)
+    after[3] += 3.0
+    runs = [run(name, task("t", values, scorer=Perplexity())) for name, values in (("base", before), ("cand", after))]
+    (check, _) = decide_gate(policy(checks=[{"task": "t", "margin": "5%"}]), *runs).checks
+    assert (check.lost, check.gained) == (3, 1)
+    assert [flip.id for flip in check.flips] == ["q00001", "q00002", "q00000", "q00003"]
+    assert [flip.id for flip in worse(check)] == ["q00001", "q00002", "q00000"]
+    assert sum(flip.effect for flip in check.flips) / 200 == pytest.approx(check.difference, rel=0.1)
+    marks = {row[-1]: row[2] for row in flips(lines(compare_scores(*runs))).rows}
+    assert marks == {"q00000": "▼", "q00001": "▼", "q00002": "▼", "q00003": "▲"}
