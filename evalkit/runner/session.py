@@ -258,7 +258,8 @@ def _ask_everything(
     requests = planned(tasks, prepared.model, store, None if live is None else live.planned)
     watch = Watch(progress, live)
 
-    asker = Asker(store, progress, stop, account, cache, prepared.options.retry_errors, scoring.ahead)
+    ahead = scoring.ahead if scoring.can_begin else None
+    asker = Asker(store, progress, stop, account, cache, prepared.options.retry_errors, ahead)
     counts = asker.ask(prepared.model, requests, watch)
     if prepared.roles and not stop.is_set():
         counts += asker.ask_scorers(prepared.tasks, prepared.roles, prepared.fingerprints, watch)
