@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.human.base import Finding, Level, Row, Study
@@ -31,10 +31,11 @@ def _one(group: Sequence[Entry], findings: list[Finding]) -> Entry:
     conflict = False
     for other in group[1:]:
         where = f"row {first.number}" if other.file == first.file else f"{first.file}, row {first.number}"
-        for name, cell in other.cells.items():
-            if cells[name].state == "empty":
-                cells[name] = cell
-            elif cell.state != "empty" and (cell.state, cell.value) != (cells[name].state, cells[name].value):
+        unfilled = other.file != first.file and _unrated(other.cells)
+        if other.file != first.file and _unrated(cells):
+            cells = dict(other.cells)
+        for name, cell in () if unfilled else other.cells.items():
+            if (cell.state, cell.value) != (cells[name].state, cells[name].value):
                 conflict = True
                 message = f"{first.row.id} was rated {said(cells[name])} in {where} and {said(cell)} here; keep one of them"
                 findings.append(Finding("error", "twice-different", other.file, message, other.number, name, said(cell)))
@@ -45,6 +46,11 @@ def _one(group: Sequence[Entry], findings: list[Finding]) -> Entry:
     seconds = [entry.seconds for entry in group if entry.seconds is not None]
     extras = {name: cell for entry in reversed(group) for name, cell in entry.extras.items()}
     return replace(first, cells=cells, comment="\n".join(comments), seconds=max(seconds, default=None), extras=extras)
+
+
+def _unrated(cells: Mapping[str, Cell]) -> bool:
+    """Whether nothing was filled in: a sheet as it was sent out. In one file, a copy with gaps may have lost cells."""
+    return all(cell.state == "empty" for cell in cells.values())
 
 
 def said(cell: Cell) -> str:

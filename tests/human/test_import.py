@@ -197,6 +197,16 @@ def test_rows_twice_agree_or_not(tmp_path: Path) -> None:
         ("warning", "twice-same", 24, None),
     ]
     assert "in row 3" in done.errors[0].message
+    sheet = edited(made)
+    sheet += [list(sheet[1])]
+    sheet[-1][at] = ""
+    done = bring(tmp_path, made, {"annotator_01.csv": small.as_csv(sheet)})
+    assert [(f.code, f.row) for f in done.findings] == [("twice-different", 24)]
+    assert "and nothing here" in done.errors[0].message
+    blank = [[*cells[:4], "", "", "", ""] if number else cells for number, cells in enumerate(edited(made))]
+    both = {"annotator_01.csv": small.as_csv(edited(made)), "annotator_01_sent.csv": small.as_csv(blank)}
+    done = bring(tmp_path, made, both)
+    assert {f.code for f in done.findings} == {"twice-same"} and values(done) == small.truth(made, [A])
 
 
 def test_a_sheet_under_another_annotators_name_and_rows_of_another(tmp_path: Path) -> None:
