@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from chromium import PATH, Browser
-from page_study import SYSTEMS, small_study
+from small_study import SYSTEMS, small_study
 
 from evalkit.errors import StoreError, UsageError
 from evalkit.human.serve.desk import Desk
