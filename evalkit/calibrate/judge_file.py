@@ -1,4 +1,7 @@
-"""Calibrations as files in the run that was judged, where reports and gates find them: ``calibration/SCORER.json``."""
+"""Calibrations as files in the run that was judged, where reports and gates find them: ``calibration/SCORER.json``.
+
+Where several tasks of a run have a scorer of that name, ``calibration/TASK.SCORER.json``.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from evalkit.types import Json
 FOLDER = "calibration"
 
 
-def calibration_path(run: Path, scorer: str) -> Path:
-    """Where a scorer's calibration stands in a run."""
-    return run / FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', scorer)}.json"
+def calibration_path(run: Path, scorer: str, task: str | None = None) -> Path:
+    """Where a scorer's calibration stands in a run; ``task`` where several tasks have a scorer of that name."""
+    name = scorer if task is None else f"{task}.{scorer}"
+    return run / FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.json"
 
 
 def write_calibration(found: JudgeCalibration) -> list[Path]:
@@ -51,7 +55,7 @@ def write_calibration(found: JudgeCalibration) -> list[Path]:
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     paths = []
     for run in found.runs:
-        path = calibration_path(run.path, run.scorer)
+        path = calibration_path(run.path, run.scorer, run.task if run.shared else None)
         try:
             path.parent.mkdir(exist_ok=True)
             with atomic(path) as file:
@@ -62,13 +66,15 @@ def write_calibration(found: JudgeCalibration) -> list[Path]:
     return paths
 
 
-def read_calibration(run: Path | None, scorer: str, signature: str) -> Mapping[str, Json] | None:
-    """The calibration of a run's judge; ``None`` where there is none, it cannot be read, or it is another judge's."""
+def read_calibration(run: Path | None, scorer: str, signature: str, task: str) -> Mapping[str, Json] | None:
+    """The calibration of a run's judge on ``task``; ``None`` where none can be read, or it is another judge's or task's."""
     if run is None:
         return None
+    path = calibration_path(run, scorer, task)
     try:
-        found = json.loads(calibration_path(run, scorer).read_text("utf-8"))
+        found = json.loads((path if path.is_file() else calibration_path(run, scorer)).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    known = isinstance(found, dict) and found.get("judge") == signature and isinstance(found.get("criteria"), dict)
-    return found if known else None
+    if not isinstance(found, dict) or not isinstance(found.get("criteria"), dict):
+        return None
+    return found if (found.get("judge"), found.get("task", task)) == (signature, task) else None

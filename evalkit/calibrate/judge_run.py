@@ -11,13 +11,31 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.calibrate import pairs
+from evalkit.calibrate.pairs import pair_name
 from evalkit.errors import DataError, nearest
+from evalkit.ratings.joining import answer_text
 from evalkit.runner.run import Run
 from evalkit.runner.store import RunStore
 from evalkit.runner.stored import StoredTask, read_tasks
 from evalkit.scorers.base import Array, MetricInfo, Scorer
 from evalkit.stats.means import Ints
 from evalkit.types import Json, Record, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two systems' outputs for an item, as a judge compared them: its value is from the view of ``first``."""
+
+    item: str
+    first: str
+    second: str
+    other: str
+    """The text of ``second``."""
+
+    @property
+    def name(self) -> str:
+        return pair_name(self.first, self.second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,12 @@ class Judged:
     slices: tuple[Mapping[str, str], ...]
     orders: Array
     detail: Mapping[str, Json]
+    shared: bool = False
+    """Whether another task of the run has a scorer of this name."""
+    texts: tuple[str | None, ...] = ()
+    """The first answer to each sample, the one that people rate."""
+    pairs: tuple[Pair, ...] = ()
+    """Of a comparison of runs (`evalkit.judge_pairs`), what was compared, sample by sample."""
 
     @property
     def name(self) -> str:
@@ -109,7 +133,7 @@ def _read(run: Run, stored: StoredTask, scorer: Scorer) -> Judged:
     manifest = run.manifest
     model = manifest.get("model") or {}
     names = (run.name, str(manifest["config"].get("model") or ""), str(model.get("name") or ""), run.path.name)
-    pairs = [pair for _, score in rows for pair in _orders(score)]
+    orders = [pair for _, score in rows for pair in _orders(score)]
     own = (s for s in run.summary() if (s.task, s.scorer, s.slice) == (stored.name, scorer.name, None))
     return Judged(
         path=run.path,
@@ -123,9 +147,26 @@ def _read(run: Run, stored: StoredTask, scorer: Scorer) -> Judged:
         positions=np.array([record.sample.index for record, _ in rows], dtype=np.int64),
         lengths=np.array([_length(record, against) for record, _ in rows]),
         slices=tuple(record.sample.slices for record, _ in rows),
-        orders=np.array(pairs, dtype=np.float64).reshape(-1, 2),
+        orders=np.array(orders, dtype=np.float64).reshape(-1, 2),
         detail=next((s.detail for s in own), {}),
+        shared=len(run.manifest["tasks"]) > 1 and _elsewhere(run, stored.name, scorer.name),
+        texts=tuple(answer_text(record) for record, _ in rows),
+        pairs=tuple(_pair(record) for record, _ in rows) if all(_compared(record) for record, _ in rows) else (),
     )
+
+
+def _compared(record: Record) -> bool:
+    return all(name in record.sample.doc for name in (pairs.PAIR, pairs.FIRST, pairs.SECOND, pairs.OTHER))
+
+
+def _pair(record: Record) -> Pair:
+    doc = record.sample.doc
+    item = record.sample.id.removesuffix(f" {doc[pairs.PAIR]}")
+    return Pair(item, str(doc[pairs.FIRST]), str(doc[pairs.SECOND]), str(doc[pairs.OTHER]))
+
+
+def _elsewhere(run: Run, task: str, scorer: str) -> bool:
+    return any(s.scorer == scorer and s.task != task for s in run.summary() if s.task in run.manifest["tasks"])
 
 
 def _rows(run: Run, task: str, scorer: str) -> Iterator[tuple[Record, Score]]:

@@ -62,8 +62,8 @@ class Calibration(BaseModel):
 def doubt(policy: Policy, check: Check, found: Comparison, candidate: RunScores) -> str | None:
     """Why the judge behind ``found`` does not decide; ``None`` where its calibration meets ``min_judge_alpha``.
 
-    The file is the check's ``calibration``, or ``calibration/SCORER.json`` in the candidate's run. Raises NotComparable for
-    a file that was named and is missing, is broken, or is another judge's.
+    The file is the check's ``calibration``, or ``calibration/SCORER.json`` (or ``TASK.SCORER.json``) in the candidate's run.
+    Raises NotComparable for a file that was named and is missing, is broken, or is another judge's.
     """
     if check.min_judge_alpha is None:
         return None
@@ -103,8 +103,9 @@ def _path(policy: Policy, check: Check, found: Comparison, candidate: RunScores)
         return policy.beside(check.calibration)
     if candidate.path is None:
         return None
-    path = candidate.path / FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', found.scorer)}.json"
-    return path if path.is_file() else None
+    names = (f"{found.task}.{found.scorer}", found.scorer)  # the first where several tasks have a judge of that name
+    paths = (candidate.path / FOLDER / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)}.json" for name in names)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _signatures(found: Comparison, candidate: RunScores) -> set[str]:

@@ -81,7 +81,7 @@ def _section(run: ReportableRun, own: Sequence[Summary]) -> JudgeSection:
     canary_columns, canaries = _canaries(detail)
     panel_columns, panel = _panel(detail)
     trivial = detail.get("win_rate_of_trivial_judges")
-    stored = read_calibration(run.path, first.scorer, first.signature)
+    stored = read_calibration(run.path, first.scorer, first.signature, first.task)
     return JudgeSection(
         task=first.task,
         name=base.alias(run, first.task),

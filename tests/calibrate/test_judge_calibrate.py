@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import evalkit
 from evalkit.calibrate.judge_file import calibration_path, read_calibration, write_calibration
 from evalkit.errors import DataError, UsageError
 from evalkit.gating.judges import read_calibration as gates_read
+from evalkit.models.mock import MockModel, prompt_text
 from evalkit.ratings.base import Rating
+from evalkit.types import Request, Response
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +93,8 @@ def test_the_file_is_what_gates_and_reports_read(found, run) -> None:
     assert gate.judge == found.runs[0].signature and gate.n == found.criteria["coherence"].items
     assert gate.alpha.value == found.criteria["coherence"].agreement["alpha_interval"]["value"]
     assert gate.rubric is not None and f"@{gate.rubric}" in gate.judge
-    assert read_calibration(run.path, "judge", gate.judge)["criteria"]["coherence"]["use"] == "corrected"
-    assert read_calibration(run.path, "judge", "judge|another") is None
+    assert read_calibration(run.path, "judge", gate.judge, "summ")["criteria"]["coherence"]["use"] == "corrected"
+    assert read_calibration(run.path, "judge", "judge|another", "summ") is None
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))
 
 
@@ -314,3 +317,47 @@ def test_json_is_one_document(run, human: Path, capsys: pytest.CaptureFixture[st
         main(["judge", "calibrate", "--judge-run", str(run.path), "--human", str(human), "--replicates", "0", "--json"])
     assert left.value.code == 0
     assert json.loads(capsys.readouterr().out)["criteria"]["coherence"]["use"] in ("corrected", "yes")
+
+
+def test_the_same_judge_on_two_tasks_is_calibrated_on_each(tmp_path: Path, human: Path) -> None:
+    first = data(tmp_path, 120)
+    second = tmp_path / "more.yaml"
+    second.write_text(first.read_text().replace("task: summ", "task: more"))
+    run = evalkit.run(
+        [str(first), str(second)], answering("model"), roles={"judge": judging()}, output_dir=tmp_path / "runs",
+        scorers=[{"judge": "summarisation/coherence", "score_mode": "argmax"}],
+    )  # fmt: skip
+    summ = evalkit.calibrate_judge(run, human, task="summ", replicates=20)
+    (path,) = write_calibration(summ)
+    assert path == calibration_path(run.path, "judge", "summ") and path.name == "summ.judge.json"
+    signature = gates_read(path).judge
+    assert read_calibration(run.path, "judge", signature, "summ") is not None
+    assert read_calibration(run.path, "judge", signature, "more") is None
+    (other,) = write_calibration(evalkit.calibrate_judge(run, human, task="more", replicates=20))
+    assert other != path and path.is_file()
+    assert read_calibration(run.path, "judge", signature, "more")["task"] == "more"
+
+
+def test_probabilities_of_pass_are_held_against_what_people_said(tmp_path: Path) -> None:
+    def judge(request: Request) -> Response:
+        if request.kind != "loglikelihood":
+            return Response(request.key, text="")
+        worth = re.search(r"quality (\d) of", prompt_text(request.prompt))
+        passed = 0.1 + 0.2 * (int(worth.group(1)) - 1) if worth else 0.5
+        given = {"1": passed, "0": 1 - passed}[request.continuation.strip()]
+        return Response(request.key, logprob=math.log(0.8 * given), is_greedy=given > 0.5, tokens=1)
+
+    run = evalkit.run(
+        str(data(tmp_path, 80)), answering("model"), roles={"judge": MockModel("weighing", judge)},
+        output_dir=tmp_path / "runs", scorers=[{"judge": "dialogue/groundedness"}],
+    )  # fmt: skip
+    items = drawn(60, 80)
+    truth = np.array([float(quality(i) > 3) for i in items])
+    given = np.array([0.1 + 0.2 * (quality(i) - 1) for i in items])
+    rows = [Rating("A", f"item-{i}", "", "groundedness", value) for i, value in zip(items, truth, strict=True)]
+    found = evalkit.calibrate_judge(run, rows, replicates=20).criteria["groundedness"].bias["pass_fail"]
+    assert found["probabilities"] and found["accuracy"] == pytest.approx(np.mean((given >= 0.5) == truth))
+    assert found["brier"] == pytest.approx(np.mean((given - truth) ** 2))
+    assert found["brier_of_the_base_rate"] == pytest.approx(truth.mean() * (1 - truth.mean()))
+    error = sum(np.sum(given == p) / 60 * abs(p - truth[given == p].mean()) for p in set(given))
+    assert found["ece"] == pytest.approx(error)

@@ -150,7 +150,7 @@ def test_canaries_stand_against_a_right_answer():
     assert scorer.notes(stats) == []
     obedient = heard(bound(JudgePairwise("other")), lambda q: "VERDICT: A")
     (note,) = obedient.notes(stats)
-    assert note == "4 of 4 canaries won against a right answer ('empty': 0.50)"
+    assert note == "4 of 4 canaries won or tied against a right answer ('empty': 0.50)"
     assert bound(JudgePairwise("other", canaries=False)).standing() == []
 
 

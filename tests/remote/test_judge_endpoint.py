@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 import evalkit
 from evalkit.models.remote import adapter
+from evalkit.report.html import export_html
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +94,19 @@ def test_written_verdicts_faults_and_all(mock: Any, tmp_path: Path, monkeypatch:
     mock.reset()
     assert evalkit.rescore(run.path).summary() == run.summary()
     assert not mock.seen()
+
+
+def test_a_key_in_a_judges_model_is_written_nowhere(mock: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mock.configure(rules=[CHAT_ONLY])
+    canary = "sk-canary-judge-8472639"
+    judge = {"judge": letters(tmp_path), "model": f"openai/mock,api_key={canary}", "canaries": False}
+    source = task(tmp_path, judge, n=2)
+    run = evalkit.run(source, "mock/echo", output_dir=tmp_path / "runs")
+    assert run.status == "complete"
+    export_html(run)
+    evalkit.rescore(run.path, [{**judge, "label": "second", "role": "second"}])
+    for path in (path for path in run.path.rglob("*") if path.is_file()):
+        found = path.read_bytes()
+        assert canary.encode() not in (gzip.decompress(found) if path.suffix == ".gz" else found), path.name
+    captured = capsys.readouterr()
+    assert canary not in captured.out + captured.err

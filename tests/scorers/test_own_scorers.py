@@ -11,7 +11,7 @@ import pytest
 from scorer_records import choice_record, estimates, rows, text_record, values
 
 from evalkit.errors import ScorerError
-from evalkit.scorers.base import ScorerSpec, ScoringPlan
+from evalkit.scorers.base import AskingAgain, ScorerSpec, ScoringPlan
 from evalkit.scorers.judge.yes_no import parse_verdict
 from evalkit.scorers.labels import parse_label
 from evalkit.scorers.registry import build_scorer
@@ -238,6 +238,24 @@ def test_a_failed_or_silent_judge_leaves_the_sample_unscored() -> None:
     assert [s.stats for s in scores] == [(1.0,), None, None, None, None]
     assert scores[2].reason == "the judge failed: timeout"
     assert scores[4].reason == "the judge was not asked"
+
+
+def test_an_unreadable_reply_of_the_yes_no_judge_is_asked_for_again_twice_and_kept_for_no_other_run() -> None:
+    judge = scorer("llm_judge_yes_no", question="Is it polite?")
+    assert isinstance(judge, AskingAgain)
+    unread, yes = Response("k", text="Hm."), Response("k", text="VERDICT: YES")
+
+    def after(*replies: Response) -> Record:
+        return replace(text_record("x", "t"), judged={judge.name: replies})
+
+    (again,) = judge.more(after(unread))
+    assert again.repeat == 1 and again.params["do_sample"]
+    assert [request.repeat for request in judge.more(after(unread, unread))] == [2]
+    assert not judge.more(after(unread, unread, unread)) and not judge.more(after(yes))
+    assert not judge.more(after(Response("k", error=Failure("timeout", "slow", True))))
+    settled = judge.score([after(unread, yes), after(unread, unread, unread)], None)
+    assert [s.stats for s in settled] == [(1.0,), None] and settled[1].reason == "the judge gave no verdict"
+    assert judge.acceptable(again, yes) and not judge.acceptable(again, unread)
 
 
 def test_estimates_of_classification_have_intervals() -> None:

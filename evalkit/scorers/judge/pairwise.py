@@ -238,7 +238,7 @@ class JudgePairwise(BaseScorer):
         if fell:
             worst = max(fell, key=lambda canary: float(canary["value"]))
             notes.append(
-                f"{len(fell)} of {len(self._heard)} canaries won against a right answer ({worst['canary']!r}: "
+                f"{len(fell)} of {len(self._heard)} canaries won or tied against a right answer ({worst['canary']!r}: "
                 f"{worst['value']:.2f})"
             )
         return notes
