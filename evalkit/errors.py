@@ -98,5 +98,5 @@ def nearest(name: str, known: Iterable[str], limit: int = 3, cutoff: float = 0.5
 
     ``cutoff`` in [0, 1] is how alike two names must be (`difflib.SequenceMatcher.ratio`).
     """
-    close = difflib.get_close_matches(name, list(known), n=limit, cutoff=cutoff)
+    close = difflib.get_close_matches(name, dict.fromkeys(known), n=limit, cutoff=cutoff)
     return f" (did you mean {', '.join(close)}?)" if close else ""

@@ -28,6 +28,11 @@ def verdict(found: Mapping[str, Json]) -> tuple[Use, list[str]]:
     """
     segment = found["levels"]["segment"]["spearman"]
     n = int(found["items"])
+    if segment["value"] is None and n < FEW:
+        return "unknown", [
+            f"cannot be said yet: {counted(n, 'rated item')} (no correlation is defined: {segment['reason']}); "
+            f"rate at least {ENOUGH} items ({FEW} are the least that anything is said about)"
+        ]
     if segment["value"] is None:
         return "no", [f"not usable: no correlation with people is defined ({segment['reason']})"]
     r, told = float(segment["value"]), _interval("Spearman", segment)

@@ -28,6 +28,9 @@ def load_rubric(name: str | Path, folder: Path | None = None) -> Rubric:
     known = shipped()
     if text not in known:
         hint = nearest(text, known) or f"; there are {', '.join(known)}"
+        having = [rubric for rubric in known if text.rpartition("/")[2] in load_rubric(rubric).names]
+        if having:
+            raise RubricError(f"{text!r} is a criterion, not a rubric; a whole rubric is wanted here: {' or '.join(having)}")
         raise RubricError(f"there is no rubric {text!r}{hint}; a file of your own ends in .yaml")
     return _read(known[text], known[text].stat().st_mtime_ns)
 

@@ -143,8 +143,8 @@ def _refuse_clash(scorer: Scorer, others: Iterable[Scorer]) -> None:
         names = {metric.name for metric in other.metrics} & {metric.name for metric in scorer.metrics}
         if names or scorer.name == other.name:
             raise ScorerError(
-                f"the scorers {other.signature()!r} and {scorer.signature()!r} both report {min(names or {scorer.name})!r}: "
-                "give one a name of its own with the parameter label"
+                f"two scorers would both report {min(names or {scorer.name})!r}: give one a name of its own with the "
+                f"parameter label ({other.signature()} and {scorer.signature()})"
             )
 
 

@@ -361,3 +361,9 @@ def test_probabilities_of_pass_are_held_against_what_people_said(tmp_path: Path)
     assert found["brier_of_the_base_rate"] == pytest.approx(truth.mean() * (1 - truth.mean()))
     error = sum(np.sum(given == p) / 60 * abs(p - truth[given == p].mean()) for p in set(given))
     assert found["ece"] == pytest.approx(error)
+
+
+def test_a_constant_judge_of_few_items_is_not_known_yet(tmp_path: Path) -> None:
+    run = judged_run(tmp_path, 20, judge=lambda _: "VERDICT: 3")
+    found = evalkit.calibrate_judge(run, ratings(tmp_path / "r.csv", range(10)), replicates=20).criteria["coherence"]
+    assert found.use == "unknown" and "10 rated items (no correlation is defined" in found.says[0]

@@ -92,3 +92,10 @@ def test_the_hash_changes_with_every_word_that_is_read_and_with_nothing_else(tmp
 def test_labels_are_valued_from_worst_to_best():
     assert Scale(labels=("no", "yes")).points == {"no": 1.0, "yes": 2.0}
     assert Scale(labels=("fail", "pass"), values=(0, 1)).points == {"fail": 0.0, "pass": 1.0}
+
+
+def test_a_criterion_where_a_rubric_is_wanted_names_its_rubric():
+    with pytest.raises(RubricError, match=r"'coherence' is a criterion, not a rubric.*: summarisation"):
+        load_rubric("coherence")
+    with pytest.raises(RubricError, match=r"'summarisation/coherence' is a criterion, not a rubric.*: summarisation"):
+        load_rubric("summarisation/coherence")
