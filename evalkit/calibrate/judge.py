@@ -12,11 +12,13 @@ from evalkit.calibrate.columns import Columns
 from evalkit.calibrate.judge_agreement import agreement
 from evalkit.calibrate.judge_bias import bias, order_effects, trivial
 from evalkit.calibrate.judge_corrected import corrected, selection_doubts
-from evalkit.calibrate.judge_human import Joined, criteria_of, joined, read_human, systems_of
+from evalkit.calibrate.judge_human import Joined, criteria_of, joined, rated_keys, read_human, systems_of
 from evalkit.calibrate.judge_run import Judged, read_judged
+from evalkit.calibrate.judge_same import of_these_texts, oriented
 from evalkit.calibrate.judge_words import Use, verdict
 from evalkit.errors import DataError
 from evalkit.ratings.base import Rating
+from evalkit.ratings.outputs import rated_texts
 from evalkit.runner.run import Run
 from evalkit.runner.store import find_run
 from evalkit.stats import levels
@@ -138,7 +140,10 @@ def calibrate_judge(
     ratings = tuple(read_human(human, told) if isinstance(human, str | Path) else human)
     if not ratings:
         raise DataError(f"{human}: no ratings")
+    shown = {} if isinstance(human, tuple | list) else rated_texts(Path(str(human)))
+    ratings = oriented(judged, ratings, shown)
     known, guessed = systems_of(judged, ratings, systems)
+    ratings, changed = of_these_texts(judged, known, ratings, shown)
     pairs = criteria_of(judged, ratings, criteria, mapped or {})
     tables = {metric: joined(judged, known, ratings, metric, person) for metric, person in pairs.items()}
     found = {metric: _criterion(data, judged[0].pairwise, replicates, seed) for metric, data in tables.items()}
@@ -150,7 +155,7 @@ def calibrate_judge(
         found,
         order_effects(np.concatenate([run.orders for run in judged])),
         _counts(judged),
-        (*guessed, *_lost(judged, known, ratings), *([] if criteria else _unmatched(ratings, pairs))),
+        (*guessed, *changed, *_lost(judged, known, ratings), *([] if criteria else _unmatched(ratings, pairs))),
     )
 
 
@@ -202,9 +207,7 @@ def _counts(runs: Sequence[Judged]) -> dict[str, int]:
 def _lost(runs: Sequence[Judged], systems: Sequence[str | None], ratings: Sequence[Rating]) -> list[str]:
     """Rated outputs that no judge saw."""
     keys = {(rating.item, rating.system) for rating in ratings}
-    seen = {(item, system) for run, system in zip(runs, systems, strict=True) if system is not None for item in run.ids}
-    whole = {item for run, system in zip(runs, systems, strict=True) if system is None for item in run.ids}
-    unseen = [key for key in keys if key not in seen and f"{key[0]}/{key[1]}" not in whole]
+    unseen = keys.difference(*(rated_keys(run, system, keys) for run, system in zip(runs, systems, strict=True)))
     return (
         [f"{len(unseen)} of {len(keys)} rated outputs are not among the judged samples and were left out"] if unseen else []
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,8 @@ def systems_of(
         return [""], []
     folded = {name.casefold(): name for name in known}
     found = [next((folded[name.casefold()] for name in run.names if name.casefold() in folded), None) for run in runs]
+    if len(runs) == 1 and runs[0].pairs:
+        return [None], []
     if len(runs) == 1 and found == [None]:
         if {f"{rating.item}/{rating.system}" for rating in ratings} & set(runs[0].ids):
             return [None], []
@@ -151,13 +153,7 @@ def joined(
         if rating.criterion == criterion:
             by_person = given.setdefault((rating.item, rating.system), [[] for _ in people])
             by_person[place[rating.annotator]].append(rating.value)
-    ids = {f"{item}/{system}": (item, system) for item, system in given} if None in systems else {}
-    keys: list[tuple[str, str]] = []
-    for run, system in zip(runs, systems, strict=True):
-        if system is None:
-            keys += [ids.get(sample) or _split(sample) for sample in run.ids]
-        else:
-            keys += [(sample, system) for sample in run.ids]
+    keys = [key for run, system in zip(runs, systems, strict=True) for key in rated_keys(run, system, given)]
     raters = np.full((len(people), len(keys)), np.nan)
     for column, key in enumerate(keys):
         for person, values in enumerate(given.get(key, ())):
@@ -190,6 +186,20 @@ def joined(
         np.concatenate([run.positions for run in runs]),
         tuple(labels for run in runs for labels in run.slices),
     )
+
+
+def rated_keys(run: Judged, system: str | None, given: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Item and system of every judged sample, as the ratings ``given`` name them.
+
+    An item's id has the task before it where the ratings are of several tasks that share ids.
+    """
+    if run.pairs:
+        return [(pair.item, pair.name) for pair in run.pairs]
+    if system is None:
+        ids = {f"{item}/{name}": (item, name) for item, name in given}
+        return [ids.get(sample) or _split(sample) for sample in run.ids]
+    longer = [(f"{run.task}/{sample}", system) for sample in run.ids]
+    return [key if key in given else (sample, system) for key, sample in zip(longer, run.ids, strict=True)]
 
 
 def _split(sample: str) -> tuple[str, str]:

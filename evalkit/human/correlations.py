@@ -11,7 +11,7 @@ from evalkit.errors import DataError
 from evalkit.human.annotators import Leniency
 from evalkit.human.results import Answers
 from evalkit.ratings.base import Rating, mean_ratings
-from evalkit.ratings.joining import match_runs, rated_views
+from evalkit.ratings.joining import Means, Texts, match_runs, rated_views
 from evalkit.runner.run import Run
 from evalkit.runner.values import metric_names, values
 from evalkit.stats.levels import LEVELS, Level, agreement, rated
@@ -41,8 +41,10 @@ def correlations(answers: Answers, runs: Sequence[Run], *, seed: int = 0) -> lis
     means = mean_ratings(ratings)
     found: dict[tuple[str, str, bool], dict[tuple[str, str], float]] = {}
     systems = match_runs(runs, answers.systems)
+    rows = answers.study.rows if answers.study else ()
+    shown = {(row.first.item, row.first.system): row.first.text for row in rows}
     for run, system in zip(runs, systems, strict=True):
-        _collect(run, system, means, found)
+        _collect(run, system, means, shown, found)
     if not found:
         raise DataError(f"no item of the ratings is in {', '.join(str(run.path) for run in runs)}, or none has a score")
     several = len(systems) > 1
@@ -63,13 +65,14 @@ def ratings_of(answers: Answers, criterion: str) -> list[Rating]:
 def _collect(
     run: Run,
     system: str,
-    means: Mapping[tuple[str, str], Mapping[str, float]],
+    means: Means,
+    shown: Texts,
     found: dict[tuple[str, str, bool], dict[tuple[str, str], float]],
 ) -> None:
     """Put the values of the rated outputs of ``run`` into ``found``, by metric."""
     names = metric_names(run)
     lower = {(s.scorer, s.metric) for s in run.summary() if s.higher_is_better is False}
-    for key, view in rated_views(run, system, means):
+    for key, view in rated_views(run, system, means, shown):
         scorers = {metric: scorer for (task, filter_, scorer), metrics in names.items() for metric in metrics
                    if (task, filter_) == (view.task, view.filter)}  # fmt: skip
         for metric, value in values(view, names).items():

@@ -44,6 +44,8 @@ def read_ratings(path: str | Path) -> tuple[Rating, ...]:
     """
     found = Path(path)
     if found.is_dir():
+        if not (found / RATINGS).exists():
+            raise DataError(f"{found} has no ratings yet ({RATINGS}); evalkit human import {found} brings a study's in")
         found /= RATINGS
     try:
         text = found.read_text("utf-8-sig")

@@ -16,6 +16,9 @@ from evalkit.types import Record
 #: Ratings of an output by criterion, under its item and system.
 Means = Mapping[tuple[str, str], Mapping[str, float]]
 
+#: What people were shown, under its item and system.
+Texts = Mapping[tuple[str, str], str]
+
 
 class View(Protocol):
     """A record of a run, as far as joining goes."""
@@ -75,20 +78,38 @@ def match_runs(runs: Sequence[RatedRun[Any]], systems: Sequence[str]) -> list[st
     return found
 
 
-def rated_views(run: RatedRun[V_co], system: str, means: Means) -> Iterator[tuple[tuple[str, str], V_co]]:
-    """The records of ``run`` that people rated as ``system``, under their key in ``means``; of each task its first filter.
+def rated_views(
+    run: RatedRun[V_co], system: str, means: Means, shown: Texts | None = None
+) -> list[tuple[tuple[str, str], V_co]]:
+    """The records of ``run`` that people rated as ``system``, under their key in ``means``.
 
+    Of each task it is the first filter; where it is known what people were ``shown``, the first one that leaves that text.
     An id that two tasks share belongs to the task that the ratings name.
+
+    Raises DataError for a run whose outputs are not those that were shown: it has the name of the rated one only.
     """
-    filters: dict[str, str] = {}
+    first: dict[tuple[str, str], V_co] = {}
+    same: dict[tuple[str, str], V_co] = {}
     for view in run.records():
-        if filters.setdefault(view.task, view.filter) != view.filter:
-            continue
         sample = view.record.sample.id
-        for item in (f"{view.task}/{sample}", sample):
-            if (item, system) in means:
-                yield (item, system), view
-                break
+        key = next(((item, system) for item in (f"{view.task}/{sample}", sample) if (item, system) in means), None)
+        if key is not None:
+            first.setdefault(key, view)
+            if shown and shown.get(key) == answer_text(view.record):
+                same.setdefault(key, view)
+    known = [key for key in first if shown and key in shown]
+    if differing := [key for key in known if key not in same]:
+        raise DataError(
+            f"{len(differing)} of {len(known)} rated outputs of {system} are other texts in {run.path} (first: "
+            f"{differing[0][0]}); name the run that people rated"
+        )
+    return [(key, same.get(key, view)) for key, view in first.items()]
+
+
+def answer_text(record: Record) -> str | None:
+    """The output that people rate: the first answer, where several were drawn."""
+    answer = record.answer[0] if isinstance(record.answer, list | tuple) and record.answer else record.answer
+    return answer if isinstance(answer, str) else None
 
 
 def rated_row(

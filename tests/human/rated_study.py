@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -34,13 +35,20 @@ def rubric(form: str = "pointwise") -> Rubric:
     return Rubric(rubric="small", task="Rate <b>each</b> text.", needs=("source", "output"), criteria=criteria)
 
 
-def study(form: str = "pointwise") -> Study:
-    """40 items (20 rated by all), three systems; a repeat of every tenth row, and two checks a sheet."""
+def text(item: int, system: int) -> str:
+    return f"Text {item} of {system}."
+
+
+def study(form: str = "pointwise", written: Callable[[int, int], str] = text) -> Study:
+    """40 items (20 rated by all), three systems; a repeat of every tenth row, and two checks a sheet.
+
+    ``written`` gives a system's output for an item, by their numbers.
+    """
     ids = iter(new_ids(2000, 3))
     rows: list[Row] = []
     for at, who in enumerate(LENIENT):
         items = [i for i in range(ITEMS) if i < SHARED or i % len(LENIENT) == at]
-        mine = [row for i in items for row in _rows(i, who, at, form, ids)]
+        mine = [row for i in items for row in _rows(i, who, at, form, ids, written)]
         again = [replace(row, id=next(ids), kind="repeat", of=row.id) for row in mine[::10]]
         if form == "pairwise":
             again = [replace(row, first=row.second or row.first, second=row.first) for row in again]
@@ -55,9 +63,9 @@ def study(form: str = "pointwise") -> Study:
     return replace(made, rows=tuple(replace(row, digest=row_digest(made, row)) for row in rows))
 
 
-def _rows(item: int, who: str, at: int, form: str, ids) -> list[Row]:
+def _rows(item: int, who: str, at: int, form: str, ids, written: Callable[[int, int], str]) -> list[Row]:
     outputs = [
-        Output(f"doc{item}", name, f"Text {item} of {k}.", f"Ask {item}", f"Source {item}.", f"Reference {item}.", "news")
+        Output(f"doc{item}", name, written(item, k), f"Ask {item}", f"Source {item}.", f"Reference {item}.", "news")
         for k, name in enumerate(TRUE)
     ]
     if form == "pointwise":
@@ -87,10 +95,15 @@ def answered(made: Study, seed: int = 0) -> list[Given]:
     return found
 
 
-def rated(folder: Path, form: str = "pointwise", given: list[Given] | None = None) -> Study:
+def rated(
+    folder: Path,
+    form: str = "pointwise",
+    given: list[Given] | None = None,
+    written: Callable[[int, int], str] = text,
+) -> Study:
     """A study's folder as an import leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = study(form)
+    made = study(form, written)
     write_study(made, folder)
     said = answered(made) if given is None else given
     source = Source("a.csv", "0", tuple(dict.fromkeys(one.annotator for one in said)), len(said))

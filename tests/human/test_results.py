@@ -27,17 +27,18 @@ from evalkit.report.study import render
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
+def written(item: int, system: int) -> str:
+    return " ".join(WORDS[: round(2 * [*TRUE.values()][system]) + item % 3])
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A rated study, and a run a system whose outputs are the longer a part of the reference the better it is."""
     work = tmp_path_factory.mktemp("work")
-    rated(work / "study")
+    rated(work / "study", written=written)
     files = {}
-    for name, truth in TRUE.items():
-        lines = [
-            {"id": f"doc{i}", "prediction": " ".join(WORDS[: round(2 * truth) + i % 3]), "reference": " ".join(WORDS)}
-            for i in range(ITEMS)
-        ]
+    for number, name in enumerate(TRUE):
+        lines = [{"id": f"doc{i}", "prediction": written(i, number), "reference": " ".join(WORDS)} for i in range(ITEMS)]
         files[name] = work / f"{name.replace(' ', '_')}.jsonl"
         files[name].write_text("".join(json.dumps(line) + "\n" for line in lines))
     evalkit.score(files, scorers=["chrf", "ter"], output_dir=work / "runs")

@@ -218,8 +218,10 @@ def test_a_table_of_ratings_from_elsewhere_is_reported_too(folder):
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="has no ratings yet"):
         study_report(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        study_report(tmp_path / "nowhere.csv")
     write_study(study(), tmp_path)
     with pytest.raises(NotFound, match="evalkit human import"):
         study_report(tmp_path)
