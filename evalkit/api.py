@@ -23,9 +23,9 @@ from evalkit.comparison.resampled import PairedScores, Scores, paired_scores
 from evalkit.comparison.scorefile import promote as write_scores
 from evalkit.data.pairs import joined
 from evalkit.data.textfile import further, systems
-from evalkit.errors import ConfigError, DataError, Incomplete, Interrupted, ModelError, NotComparable, nearest
+from evalkit.errors import ConfigError, DataError, Incomplete, Interrupted, ModelError, nearest
 from evalkit.gating.base import GateResult
-from evalkit.gating.candidate import candidate_options, require_same_tasks, unfinished
+from evalkit.gating.candidate import candidate_options, first_options, require_same_tasks, taken_up, unfinished
 from evalkit.gating.execute import find_baseline, gate_scores, read_policy
 from evalkit.gating.policy import Policy
 from evalkit.human.export import export_study
@@ -350,6 +350,8 @@ def gate(
         raise ConfigError("name what is judged: either a candidate's run, or a model to run")
     if settings and model is None:
         raise ConfigError(f"{next(iter(settings))} is for a model that is run; this candidate is a run already")
+    if promote is not None and not str(promote).endswith(".jsonl.gz"):
+        raise ConfigError(f"promote {promote}: the name of a score file ends in .jsonl.gz")
     found = find_baseline(read, _source(baseline), output_dir=output_dir, missing_ok=allow_missing_baseline)
     if model is not None:
         own = {**settings, "output_dir": output_dir}
@@ -369,17 +371,19 @@ def _source(given: str | Path | Run | None) -> str | Path | None:
 def _candidate(
     policy: Policy, baseline: RunScores | None, model: Any, all_tasks: bool, progress: Progress, own: Mapping[str, Any]
 ) -> Run:
-    """The candidate's run, made as the baseline's was."""
+    """The candidate's run, made as the baseline's was; without one, of the policy's tasks as they are by default."""
     if baseline is None:
-        raise NotComparable("a candidate is run as its baseline was, and there is none: run it with evalkit run")
-    prepared = prepare(candidate_options(policy, baseline, model, all_tasks=all_tasks, **own), progress.phase)
-    require_same_tasks(prepared, baseline)
+        prepared = prepare(first_options(policy, model, **own), progress.phase)
+    else:
+        prepared = prepare(candidate_options(policy, baseline, model, all_tasks=all_tasks, **own), progress.phase)
+        require_same_tasks(prepared, baseline)
+    if (note := taken_up(prepared)) is not None:
+        progress.warning(note)
     done = executed(prepared, True, progress)
     if done.status == "interrupted":
         raise Interrupted("interrupted; whatever was answered is kept, and the same command goes on with it")
     if done.status != "complete":
-        why = unfinished(done.manifest)
-        raise Incomplete(f"no verdict, the candidate's run {done.path} is incomplete: {why}. The same again goes on with it")
+        raise Incomplete(f"no verdict, the candidate's run {done.path} is incomplete: {unfinished(done.manifest)}")
     return done
 
 

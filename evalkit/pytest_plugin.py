@@ -81,7 +81,7 @@ def _judged(
     try:
         result = api.gate(path, candidate, baseline, **settings)
     except EvalkitError as error:
-        pytest.fail(f"gate {policy}: no verdict: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"gate {policy}: no verdict: {error}", pytrace=False) from None
     if result.exit_code:
         pytest.fail(_told(result), pytrace=False)
     if result.verdict == "INCONCLUSIVE" and result.inconclusive != "pass":

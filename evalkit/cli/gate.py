@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evalkit.cli import options as o
-from evalkit.errors import ConfigError, NotComparable
+from evalkit.errors import ConfigError, Incomplete, NotComparable
 
 if TYPE_CHECKING:
     from evalkit.cli.gate_outputs import Outputs
@@ -54,8 +54,15 @@ ReportUrl = Annotated[
     str | None, o.option("--report-url", "Where the candidate's report.html will be: flips link to it.", metavar="URL")
 ]
 
+#: What is asked of the gate; everything else is of the candidate's run.
+_OWN = (
+    "context", "policy", "candidate", "baseline", "plan", "power", "discordance", "inconclusive", "allow_missing_baseline",
+    "promote", "json", "markdown", "junit", "github", "report_url", "all_tasks", "new",
+)  # fmt: skip
+
 
 def gate(
+    context: typer.Context,
     policy: PolicyFile,
     candidate: Candidate = None,
     baseline: Baseline = None,
@@ -105,10 +112,8 @@ def gate(
     5 the candidate's run did not finish.
     """
     given = dict(locals())
-    own = ("policy", "candidate", "baseline", "plan", "power", "discordance", "inconclusive", "allow_missing_baseline")
-    outputs = ("promote", "json", "markdown", "junit", "github", "report_url")
     given["cache"] = given.pop("cache_dir") or cache
-    settings = {key: value for key, value in given.items() if key not in (*own, *outputs, "all_tasks", "new")}
+    settings = {key: value for key, value in given.items() if key not in _OWN}
     from evalkit.cli.gate_outputs import Outputs
     from evalkit.cli.settings import from_flags
     from evalkit.gating.execute import read_policy
@@ -123,8 +128,20 @@ def gate(
         raise ConfigError(
             "name what is judged: either a run with --candidate RUN, or a model to run with --model provider/name"
         )
+    if candidate is not None:
+        _refuse_settings(context, settings, {"all_tasks": "--all-tasks", "new": "--new"})
     sources = {"candidate": candidate, "baseline": baseline, "promote": promote}
     _judge(read, wanted, {**sources, **asked, "all_tasks": all_tasks, "allow_missing_baseline": allow_missing_baseline})
+
+
+def _refuse_settings(context: typer.Context, settings: dict[str, Any], more: dict[str, str]) -> None:
+    """Refuse what only a run takes where there is a run already; what the environment sets for every command is no slip."""
+    from evalkit.cli.settings import flag
+
+    for name in (*settings, "cache_dir", *more):
+        source = None if name == "output_dir" else context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(f"{more.get(name) or flag(name)} is for a model that is run; this candidate is a run already")
 
 
 def _judge(policy: Policy, outputs: Outputs, asked: dict[str, Any]) -> None:
@@ -132,6 +149,7 @@ def _judge(policy: Policy, outputs: Outputs, asked: dict[str, Any]) -> None:
     import sys
 
     from evalkit import api
+    from evalkit.cli.output import say
     from evalkit.cli.progress import shown
 
     if asked.get("model"):
@@ -139,10 +157,13 @@ def _judge(policy: Policy, outputs: Outputs, asked: dict[str, Any]) -> None:
     try:
         with shown() as progress:
             result = api.gate(policy, **asked, progress=progress)
-    except NotComparable as error:
+    except (NotComparable, Incomplete) as error:
         outputs.refused(error)
         raise
     outputs.show(result)
+    if asked["promote"] is not None:
+        done = f"written to {asked['promote']}: the next baseline" if result.baseline_promoted else "not promoted"
+        say(f"the candidate's scores are {done}")
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -157,9 +178,11 @@ def _plan(policy: Policy, baseline: str | None, output_dir: str, power: float, d
     from evalkit.gating.plan import plan_gate
     from evalkit.gating.terminal import PLAN_HEADERS, PLAN_RIGHT, plan
 
-    found = find_baseline(policy, baseline, output_dir=output_dir, missing_ok=True)
+    if not discordance > 0:
+        raise ConfigError("--discordance is the share of answers that flip between equal models: above 0, 0.08 is usual")
+    found = find_baseline(policy, baseline, output_dir=output_dir, missing_ok=baseline is None)
     if found is None:
-        say(f"there is no baseline ({baseline or policy.baseline or 'none is named'}) that says how many samples there are")
+        say(f"there is no baseline ({policy.baseline or 'none is named'}) that says how many samples there are")
     rows = plan_gate(policy, found, power=power, discordance=discordance)
     if json is not None:
         write(Path(json), render({"gate": policy.gate, "power": power, "checks": [asdict(row) for row in rows]}))

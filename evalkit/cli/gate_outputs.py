@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.cli.output import print_table, say
-from evalkit.errors import ConfigError, NotComparable
+from evalkit.errors import ConfigError, EvalkitError
 from evalkit.gating import annotations as github
 from evalkit.gating import as_json, junit, markdown, terminal
 from evalkit.gating.base import GateResult
@@ -59,7 +59,7 @@ class Outputs:
             print("\n".join(github.render(result)), flush=True)
             _summarise(lambda most: markdown.render(result, report_url=self.report_url, longest=most))
 
-    def refused(self, error: NotComparable) -> None:
+    def refused(self, error: EvalkitError) -> None:
         """What stands in the place of a verdict, so that no older one is taken for it."""
         self._files(
             lambda: as_json.render(as_json.refused(self.gate, error)),

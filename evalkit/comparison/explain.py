@@ -17,23 +17,23 @@ _USUAL = {"apply_chat_template": False, "gen_kwargs": {}, "seed": 1234}
 
 
 def differing_prompts(baseline: RunScores, system: RunScores, b: TaskScores, s: TaskScores) -> list[str]:
-    """Each thing that can have changed a task's prompts, as ``what BASELINE against SYSTEM``.
+    """Each thing that can have changed a task's prompts, as ``what A in BASELINE, B in SYSTEM``.
 
     Hashes of the definition and the data come only where nothing else explains it.
     """
-    found = [] if b.n_shot == s.n_shot else [_against("num_fewshot", b.n_shot, s.n_shot)]
+    found = [] if b.n_shot == s.n_shot else [_differs("num_fewshot", baseline, b.n_shot, system, s.n_shot)]
     forms = [
         run.manifest["tasks"][b.task].get("definition", {}).get("form") or "loglikelihood" for run in (baseline, system)
     ]
     if forms[0] != forms[1]:
-        found.append(_against("form", *forms))
+        found.append(_differs("form", baseline, forms[0], system, forms[1]))
     found += differing_options(baseline, system, _PROMPTING + (_DRAWING if max(b.n_shot, s.n_shot) else ()))
     if found:
         return found
     if other_data(b, s):
-        found.append(_against("data hash", b.data[:8], s.data[:8]))
+        found.append(_differs("data hash", baseline, b.data[:8], system, s.data[:8]))
     if b.definition != s.definition:
-        found.append(_against("definition hash", b.definition[:8], s.definition[:8]))
+        found.append(_differs("definition hash", baseline, b.definition[:8], system, s.definition[:8]))
     return found
 
 
@@ -46,14 +46,16 @@ def differing_options(baseline: RunScores, system: RunScores, names: Iterable[st
     """Options of the runs that differ."""
     one, other = baseline.manifest["config"], system.manifest["config"]
     pairs = ((name, one.get(name, _USUAL.get(name)), other.get(name, _USUAL.get(name))) for name in names)
-    return [_against(name, a, b) for name, a, b in pairs if a != b]
+    return [_differs(name, baseline, a, system, b) for name, a, b in pairs if a != b]
 
 
-def _against(what: str, baseline: Json, system: Json) -> str:
-    return f"{what} {_short(baseline)} against {_short(system)}"
+def _differs(what: str, baseline: RunScores, one: Json, system: RunScores, other: Json) -> str:
+    return f"{what} {_short(one)} in {baseline.name}, {_short(other)} in {system.name}"
 
 
 def _short(value: Json) -> str:
+    if value is None:
+        return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."

@@ -173,8 +173,13 @@ def _task_reasons(
     """Why the samples of a task are not the same in both runs."""
     again = _again(baseline, system, b.task)
     if b.version != s.version:
-        older = _again(system, baseline, b.task)
-        yield _Reason("version", b.task, f"version {b.version} against {s.version}", f"run the baseline again too: {older}")
+        older = rerun_command(baseline, system, [b.task])
+        yield _Reason(
+            "version",
+            b.task,
+            f"version {b.version} in {baseline.name}, {s.version} in {system.name}",
+            f"run {baseline.name} again, too: {older}",
+        )
         return
     n, most = len(at[0]), max(len(b.ids), len(s.ids))
     different = np.flatnonzero(b.digests[at[0]] != s.digests[at[1]])

@@ -79,11 +79,11 @@ def error_bar(low: float, value: float, high: float, span: float, width: int = 1
         return middle + round(max(-1.0, min(1.0, position / span)) * middle)
 
     cells = ["·"] * width
-    if margin is not None and abs(margin) <= span:
-        cells[column(-margin)] = "┊"
     cells[middle] = "│"
     for at in range(column(low), column(high) + 1):
         cells[at] = "┼" if at == middle else "─"
+    if margin is not None and abs(margin) <= span and column(-margin) != middle:
+        cells[column(-margin)] = "┊"
     cells[column(low)] = "◂" if low < -span else "├"
     cells[column(high)] = "▸" if high > span else "┤"
     cells[column(value)] = "●"

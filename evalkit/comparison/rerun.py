@@ -21,15 +21,17 @@ _SHORT = {"model_args": "-M", "task_dirs": "--task-dir"}
 def rerun_command(of: RunScores, like: RunScores, tasks: Iterable[str] | None = None) -> str:
     """``evalkit run ...`` for the model of ``of`` with the tasks and options of ``like``.
 
-    ``tasks``: only these, where the run named its tasks (a file's path says where to find them, a task's name does not). A
-    model that is no name (a Python callable) is left for the reader to name.
+    ``tasks``: only these, where the run named its tasks. What it named otherwise stays as it is: a file's path says where to
+    find them, and a group of which some tasks are left out is no group. A model that is no name (a Python callable) is left
+    for the reader to name.
     """
     model, asked = of.manifest["config"], like.manifest["config"]
     words = ["evalkit", "run"]
     if isinstance(model.get("model"), str) and not model["model"].startswith("<"):
         words += ["--model", model["model"], *_flags({"model_args": model.get("model_args", {})})]
     own = list(map(str, asked.get("tasks", ())))
-    names = own if tasks is None or any("/" in name or name.endswith((".yaml", ".yml")) for name in own) else list(tasks)
+    plain = all(name in like.manifest["tasks"] for name in own)
+    names = own if tasks is None or not plain else list(tasks)
     words += ["--tasks", ",".join(names)]
     given = {name: asked[name] for name, usual in ASKING.items() if name in asked and asked[name] != usual}
     return shlex.join([*words, *_flags(given)])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from evalkit.comparison.numbers import visible
-from evalkit.errors import NotComparable
+from evalkit.errors import EvalkitError
 from evalkit.gating.base import CheckResult, GateResult
 from evalkit.gating.cells import failed, told, undecided
 
@@ -35,7 +35,7 @@ def render(result: GateResult) -> list[str]:
     return [line for kind in found for line in _capped(kind, found[kind], result.gate)]
 
 
-def refused(gate: str, error: NotComparable) -> list[str]:
+def refused(gate: str, error: EvalkitError) -> list[str]:
     """The one command where there is no verdict."""
     return [command("error", str(error), title=f"gate {gate}: cannot gate")]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evalkit.errors import NotComparable
+from evalkit.errors import EvalkitError
 from evalkit.gating.base import GateResult
 from evalkit.types import Json
 
@@ -24,7 +24,7 @@ def document(result: GateResult) -> dict[str, Json]:
     return {"format": FORMAT, "version": VERSION, "error": None, **_plain(asdict(result))}
 
 
-def refused(gate: str, error: NotComparable) -> dict[str, Json]:
+def refused(gate: str, error: EvalkitError) -> dict[str, Json]:
     """The document where there is no verdict: ``verdict`` is ``null``, ``error`` says why, ``checks`` is empty."""
     return {
         "format": FORMAT,

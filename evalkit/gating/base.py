@@ -75,6 +75,8 @@ class Side:
     evalkit: str
     report: str | None = None
     """Path of the run's HTML report, where there is one."""
+    model_args: Mapping[str, Json] = field(default_factory=dict)
+    """The model's options: ``dtype`` and the like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,16 @@ from typing import Any
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.directory import digest_of
 from evalkit.comparison.rerun import rerun_command
-from evalkit.errors import ConfigError, NotComparable, nearest
+from evalkit.errors import ConfigError, NotComparable, TaskError, nearest
 from evalkit.figures import counted
 from evalkit.gating.names import absent, leaves, matching_tasks, task_names
 from evalkit.gating.policy import Policy
 from evalkit.runner.options import RunOptions
 from evalkit.runner.plan import sample_requests
 from evalkit.runner.prepare import Prepared, ReadyTask, ready_task, scorer_spec
+from evalkit.runner.store import newest_unfinished, read_manifest
 from evalkit.secrets import BLANK
-from evalkit.tasks.load import TaskLibrary
+from evalkit.tasks.load import Selection, TaskLibrary
 from evalkit.types import content_hash
 
 #: What decides what is asked and how it is scored: the baseline's, whatever the candidate.
@@ -42,10 +43,7 @@ def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_ta
     """
     config = baseline.manifest.get("config") or {}
     _require_repeatable(baseline, config)
-    if theirs := [name for name in own if name in ASKED]:
-        raise ConfigError(f"{theirs[0]} is the baseline's: the candidate is run exactly as {baseline.source} was")
-    if unknown := [name for name in own if name not in {f.name for f in fields(RunOptions)}]:
-        raise ConfigError(f"no setting {unknown[0]!r}{nearest(unknown[0], [f.name for f in fields(RunOptions)])}")
+    _require_own(own, f"the baseline's: the candidate is run exactly as {baseline.source} was")
     asked = {name: config[name] for name in ASKED if config.get(name) is not None}
     asked["form"] = _form(baseline, config)
     asked["scorers"] = _scorers(baseline, config)
@@ -58,6 +56,29 @@ def candidate_options(policy: Policy, baseline: RunScores, model: Any, *, all_ta
     own["roles"] = _roles(judges, own.get("roles") or {})
     own.setdefault("max_error_rate", config.get("max_error_rate", 0.05))
     return RunOptions(model=model, **asked, **own)
+
+
+def first_options(policy: Policy, model: Any, **own: Any) -> RunOptions:
+    """The options that run ``model`` on the tasks of ``policy`` where there is no baseline yet, tasks as by default.
+
+    Raises NotComparable for a policy that names no task, ConfigError for an option that a baseline decides.
+    """
+    tasks = list(dict.fromkeys(check.task for check in policy.checks))
+    if not tasks:
+        raise NotComparable("there is no baseline, and the policy names no task that a candidate could be run on")
+    _require_own(own, "a baseline's: run the candidate with evalkit run to choose it")
+    return RunOptions(model=model, tasks=tasks, **own)
+
+
+def taken_up(prepared: Prepared) -> str | None:
+    """Which unfinished run will be gone on with, where it bears another name than the one asked for."""
+    options = prepared.options
+    if options.new or options.name is None:
+        return None
+    found = newest_unfinished(Path(options.output_dir), content_hash(prepared.config()))
+    if found is None or (name := read_manifest(found)["name"]) == options.name:
+        return None
+    return f"going on with the unfinished run {found.name}: it asks the same, under the name {name!r}; --new starts another"
 
 
 def needed_tasks(policy: Policy, baseline: RunScores) -> set[str] | None:
@@ -125,6 +146,13 @@ def _changed(baseline: RunScores, task: str, why: str) -> NotComparable:
     return NotComparable(f"task {task}: {why}; run the baseline again, too: {again}")
 
 
+def _require_own(own: Mapping[str, Any], whose: str) -> None:
+    if theirs := [name for name in own if name in ASKED]:
+        raise ConfigError(f"{theirs[0]} is {whose}")
+    if unknown := [name for name in own if name not in {f.name for f in fields(RunOptions)}]:
+        raise ConfigError(f"no setting {unknown[0]!r}{nearest(unknown[0], [f.name for f in fields(RunOptions)])}")
+
+
 def _require_repeatable(baseline: RunScores, config: Mapping[str, Any]) -> None:
     if not config.get("tasks") or config.get("model") == "<GivenModel>":
         raise ConfigError(
@@ -167,7 +195,7 @@ def _narrowed(names: Sequence[str], dirs: Sequence[str], needed: set[str] | None
     kept: dict[str, None] = {}
     tasks: set[str] = set()
     for name in names:
-        selection = library.resolve([name])
+        selection = _resolved(library, name)
         leaf_names = [task.task for task in selection.tasks]
         wanted = [leaf for leaf in leaf_names if needed is None or leaf in needed]
         groups = [group.group for group in selection.groups if needed is not None and group.group in needed]
@@ -176,6 +204,20 @@ def _narrowed(names: Sequence[str], dirs: Sequence[str], needed: set[str] | None
             kept.update(dict.fromkeys([name] if whole else [*groups, *wanted]))
             tasks.update(leaf_names if whole else wanted)
     return list(kept), tasks
+
+
+def _resolved(library: TaskLibrary, name: str) -> Selection:
+    """What ``name`` selects; paths start from where this command runs, as they did for the baseline."""
+    try:
+        return library.resolve([name])
+    except TaskError as error:
+        where = (
+            f"; relative paths are those of the baseline's run: gate from the folder that it was run in, not {Path.cwd()}"
+        )
+        is_path = "/" in name or name.endswith((".yaml", ".yml"))
+        raise TaskError(
+            f"{error} (a task of the baseline){where if is_path and not Path(name).is_absolute() else ''}"
+        ) from error
 
 
 def _known(library: TaskLibrary, names: Collection[str]) -> bool:
@@ -195,13 +237,19 @@ def _roles(stored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unfinished(manifest: Mapping[str, Any]) -> str:
-    """What keeps a run from being complete, in a few words."""
+    """What keeps a run from being complete, in a few words, and what goes on with it."""
     counts = manifest.get("counts") or {}
+    final = bool(counts.get("failures")) and not (
+        counts.get("retryable") or counts.get("unanswered") or counts.get("systemic") or counts.get("budget")
+    )
     reasons = [str(counts[key]) for key in ("systemic", "budget") if counts.get(key)]
     if counts.get("failures"):
-        final = not (counts.get("retryable") or counts.get("unanswered") or counts.get("systemic"))
-        again = " for good (--retry-errors asks them again)" if final else ""
-        reasons.append(f"{counted(counts['failures'], 'request')} failed{again}")
+        reasons.append(f"{counted(counts['failures'], 'request')} failed{' for good' if final else ''}")
     if missing := sum(facts.get("missing", 0) for facts in (manifest.get("facts") or {}).values()):
         reasons.append(f"{counted(missing, 'sample')} not answered")
-    return "; ".join(reasons) or "not everything was answered"
+    why = "; ".join(reasons) or "not everything was answered"
+    if not final:
+        return f"{why}. The same again goes on with it"
+    allowed = (manifest.get("config") or {}).get("max_error_rate")
+    share = "" if allowed is None else f", more than the {100 * allowed:g}% that a run may lose (--max-error-rate)"
+    return f"{why}{share}. The same again changes nothing; --retry-errors asks them again"

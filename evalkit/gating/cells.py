@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from evalkit.comparison.base import Flip, LeftOut
 from evalkit.comparison.numbers import error_bar, format_difference, format_interval, format_value
+from evalkit.comparison.render import why
 from evalkit.figures import count, interval, number
-from evalkit.gating.base import CheckResult
+from evalkit.gating.base import CheckResult, Side
 
 #: Characters of an error bar, and how many margins it shows to either side of zero, at least and at most.
 _WIDTH, _LEAST, _MOST = 21, 2.0, 6.0
@@ -60,6 +61,11 @@ def told(check: CheckResult) -> str:
     return check.sentence if check.needs in (None, check.sentence) else f"{check.sentence.rstrip('.')}; {check.needs}"
 
 
+def model_of(side: Side) -> str:
+    """The model with its options: ``demo/smollm2, dtype=bfloat16``."""
+    return ", ".join([side.model, *(f"{key}={value}" for key, value in side.model_args.items())]) if side.model else ""
+
+
 def by_urgency(checks: Iterable[CheckResult]) -> list[CheckResult]:
     """What failed first, then what holds the gate up; otherwise in the policy's order."""
     return sorted(checks, key=lambda check: 0 if failed(check) else 1 if undecided(check) else 2)
@@ -100,15 +106,7 @@ def left_out(found: LeftOut | None) -> str:
     """Which samples are in no pair, and why; empty where all are."""
     if found is None:
         return ""
-    reasons = (
-        (found.baseline_only, "only in the baseline"),
-        (found.system_only, "only in the candidate"),
-        (found.baseline_errors, "failed in the baseline"),
-        (found.system_errors, "failed in the candidate"),
-        (found.baseline_unscored, "unscored in the baseline"),
-        (found.system_unscored, "unscored in the candidate"),
-    )
-    return ", ".join(f"{count(many)} {why}" for many, why in reasons if many)
+    return ", ".join(why(found))
 
 
 def worse(check: CheckResult) -> list[Flip]:
@@ -128,7 +126,7 @@ def _value(check: CheckResult, value: float | None) -> str:
 def _limit(check: CheckResult) -> str:
     """The margin, or the floor."""
     if check.floor is not None and check.kind == "floor":
-        return f"≥ {number(check.floor)}"
+        return f"{'≤' if check.higher_is_better is False else '≥'} {number(check.floor)}"
     if check.margin is None or check.kind in ("budget", "errors"):
         return ""
     return f"{100 * check.margin:.4g} pp" if check.percent else f"{check.margin:.4g}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.numbers import is_share
@@ -115,9 +116,17 @@ def _untested(one: Selected) -> str:
 
 
 def data_of(candidate: RunScores, one: Selected) -> tuple[int | None, bool]:
-    """How many items the check's tasks have, and whether their answers are generated."""
+    """How many items the check's tasks have, and whether their answers are generated and sampled."""
     keys = [(name, one.found.filter) for name in leaves(candidate, one.found.task)]
     entries = candidate.manifest.get("tasks") or {}
-    generated = all((entries.get(name) or {}).get("output_type") == "generate_until" for name, _ in keys)
+    generated = all(_sampled(candidate, entries.get(name) or {}) for name, _ in keys)
     whole = one.found.slice is None and all(key in candidate.tasks for key in keys)
     return (sum(candidate.tasks[key].size for key in keys) if whole else None), generated
+
+
+def _sampled(run: RunScores, entry: Mapping[str, Any]) -> bool:
+    """Whether a task's answers are drawn, so that asking again brings others: greedy ones are the same each time."""
+    asked = (entry.get("definition") or {}).get("generation_kwargs") or {}
+    asked = {**asked, **((run.manifest.get("config") or {}).get("gen_kwargs") or {})}
+    drawn = bool(asked.get("do_sample", True)) and float(asked.get("temperature") or 0) > 0
+    return entry.get("output_type") == "generate_until" and drawn

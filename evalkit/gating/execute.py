@@ -11,7 +11,7 @@ from evalkit.comparison.load import load_scores
 from evalkit.errors import ConfigError, NotComparable, NotFound, StoreError, nearest
 from evalkit.figures import counted
 from evalkit.gating.base import EXIT_CODES, GateResult, Inconclusive, Side
-from evalkit.gating.gate import decide_gate
+from evalkit.gating.gate import decide_gate, headline, overall
 from evalkit.gating.policy import Policy, load_policy
 
 #: What needs no baseline.
@@ -37,12 +37,12 @@ def find_baseline(
 ) -> RunScores | None:
     """The scores of ``source``, or of the baseline that the policy names.
 
-    ``None`` where there is nothing of that name and ``missing_ok``; otherwise that raises NotComparable. One that is there
-    but cannot be read is never taken for missing.
+    ``None`` where there is nothing of that name and ``missing_ok``, and where none is named for a policy that compares
+    nothing; otherwise that raises NotComparable. One that is there but cannot be read is never taken for missing.
     """
     named = str(source) if source is not None else policy.baseline_source()
     if named is None:
-        if missing_ok:
+        if missing_ok or not _compares(policy):
             return None
         raise ConfigError(f"{policy.path or policy.gate}: no baseline; the policy names one (baseline: ...), or --baseline")
     try:
@@ -50,7 +50,8 @@ def find_baseline(
     except StoreError as error:
         if missing_ok and isinstance(error, NotFound):
             return None
-        raise NotComparable(f"baseline {named}: {error}") from error
+        said = str(error)
+        raise NotComparable(f"baseline {said if said.startswith(named) else f'{named}: {said}'}") from error
 
 
 def gate_scores(
@@ -61,6 +62,8 @@ def gate_scores(
     ``missing``: what was looked for where there is no baseline; the policy's by default. Raises what `decide_gate` raises.
     """
     result = decide_gate(policy, baseline, candidate) if baseline is not None else _alone(policy, candidate, missing)
+    if baseline is not None and baseline.manifest.get("id") == candidate.manifest.get("id") is not None:
+        result = replace(result, notes=("baseline and candidate are the same run: no difference can show", *result.notes))
     seed = (candidate.manifest.get("config") or {}).get("seed")
     return result if seed is None else replace(result, detail={**result.detail, "seed": seed})
 
@@ -71,12 +74,22 @@ def _alone(policy: Policy, candidate: RunScores, missing: str | Path | None) -> 
     checks = tuple(check for check in found.checks if check.kind in _ABSOLUTE)
     why = f"there is no baseline ({missing or policy.baseline or 'none is named'}), so nothing was compared"
     alone = replace(found, checks=checks, baseline=_NO_BASELINE, policy_hash=policy.hash, notes=(why, *found.notes))
+    if not _compares(policy):
+        verdict = overall(checks)
+        code = EXIT_CODES[verdict] if verdict != "INCONCLUSIVE" or policy.inconclusive == "fail" else 0
+        return replace(alone, verdict=verdict, exit_code=code, headline=headline(verdict, checks), notes=found.notes)
     if any(
         c.verdict != "PASS" and (c.require == "pass" or (c.require == "not-fail" and c.verdict == "FAIL")) for c in checks
     ):
         return alone
     held = f"; {counted(len(checks), 'check')} that need none passed" if checks else ""
     return replace(alone, verdict="INCONCLUSIVE", exit_code=EXIT_CODES["PASS"], headline=f"INCONCLUSIVE: {why}{held}")
+
+
+def _compares(policy: Policy) -> bool:
+    """Whether anything of the policy is held against a baseline: all but floors and absolute budgets."""
+    margins = any(check.margin or policy.defaults.margin or check.slices for check in policy.checks)
+    return margins or any(budget.limit.kind != "absolute" for budget in policy.budgets.given().values())
 
 
 def _without_baseline(policy: Policy) -> Policy:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evalkit.comparison.base import RunScores
 from evalkit.comparison.match import match_runs
+from evalkit.comparison.numbers import format_value
 from evalkit.figures import count, counted
 from evalkit.gating.base import EXIT_CODES, CheckResult, GateResult, Side, Verdict
 from evalkit.gating.budgets import budget_checks
@@ -45,14 +46,14 @@ def decide_gate(policy: Policy, baseline: RunScores, candidate: RunScores) -> Ga
         gate=policy.gate,
         verdict=verdict,
         exit_code=EXIT_CODES[verdict] if verdict != "INCONCLUSIVE" or policy.inconclusive == "fail" else 0,
-        headline=_headline(verdict, checks),
+        headline=headline(verdict, checks),
         checks=checks,
         baseline=side(baseline),
         candidate=side(candidate),
         alpha=policy.alpha,
         inconclusive=policy.inconclusive,
         policy_hash=policy.hash,
-        notes=(*matching.notes, *_unjudged(chosen, baseline), *_notes(policy, checks)),
+        notes=(*matching.notes, *_unjudged(chosen, baseline), *_at_worst(chosen), *_notes(policy, checks)),
         detail={"errors": policy.errors, "max_error_rate": policy.max_error_rate, "policy": str(policy.path or "")},
     )
 
@@ -80,6 +81,7 @@ def side(run: RunScores) -> Side:
         created=str(manifest.get("created", "")),
         evalkit=str(manifest.get("evalkit", "")),
         report=report,
+        model_args={str(key): value for key, value in ((manifest.get("config") or {}).get("model_args") or {}).items()},
     )
 
 
@@ -96,7 +98,8 @@ def _pending(
     return [*found, *budget_checks(policy, tasks, baseline, candidate)]
 
 
-def _headline(verdict: Verdict, checks: Sequence[CheckResult]) -> str:
+def headline(verdict: Verdict, checks: Sequence[CheckResult]) -> str:
+    """Verdict and one sentence."""
     binding = [check for check in checks if check.require != "report"]
     if verdict == "PASS":
         open_ = [check for check in binding if check.verdict != "PASS"]
@@ -131,6 +134,18 @@ def _unjudged(chosen: Sequence[Selected], baseline: RunScores) -> list[str]:
             has = "has" if len(rest) == 1 else "have"
             metric = one.found.metric.name
             notes.append(f"{one.found.key} is without {', '.join(rest)}, which {has} no {metric}: no check judges it")
+    return notes
+
+
+def _at_worst(chosen: Sequence[Selected]) -> list[str]:
+    """Checks whose baseline cannot be undercut: they pass whatever the candidate is."""
+    notes = []
+    for one in chosen:
+        metric = one.found.metric
+        worst = None if metric.higher_is_better is None else metric.low if metric.higher_is_better else metric.high
+        if one.margin is not None and one.found.slice is None and worst is not None and one.found.baseline_value == worst:
+            value = format_value(worst, metric)
+            notes.append(f"{one.found.key}: the baseline is at {value}, the worst that there is: no candidate can be worse")
     return notes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from evalkit.comparison.numbers import visible
-from evalkit.errors import NotComparable
+from evalkit.errors import EvalkitError
 from evalkit.gating.base import CheckResult, GateResult
 from evalkit.gating.cells import failed, told
 
@@ -29,7 +29,7 @@ def render(result: GateResult) -> str:
     return _document(result.gate, cases, properties)
 
 
-def refused(gate: str, error: NotComparable) -> str:
+def refused(gate: str, error: EvalkitError) -> str:
     """The document where there is no verdict: one test case that ended in an error."""
     case = ElementTree.Element("testcase", classname=visible(gate), name="gate")
     ElementTree.SubElement(case, "error", type=type(error).__name__, message=visible(str(error)))

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from evalkit.comparison.base import Flip
 from evalkit.comparison.numbers import code_markdown, escape_markdown, format_value
-from evalkit.errors import NotComparable
+from evalkit.errors import EvalkitError
 from evalkit.figures import count, counted
 from evalkit.gating.base import CheckResult, GateResult, Side
-from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, told, undecided, worse
+from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, model_of, told, undecided, worse
 
 #: Characters of a comment that GitHub takes, with room for what a workflow puts around it.
 LONGEST = 65_536 - 1_000
@@ -61,7 +61,7 @@ def render(result: GateResult, *, report_url: str | None = None, longest: int = 
     return text
 
 
-def refused(gate: str, error: NotComparable) -> str:
+def refused(gate: str, error: EvalkitError) -> str:
     """What takes the place of a verdict where there can be none."""
     why = _cut(str(error), 2000)
     return (
@@ -196,7 +196,7 @@ class _Page:
         return ", ".join(part for part in parts if part)
 
     def _side(self, side: Side) -> str:
-        model = f" ({self._name(side.model)})" if side.model and side.model != side.name else ""
+        model = f" ({self._name(model_of(side))})" if side.model and model_of(side) != side.name else ""
         return f"{self._name(side.name)}{model}"
 
     def _name(self, text: str) -> str:

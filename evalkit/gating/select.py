@@ -83,12 +83,12 @@ def resolved_margin(policy: Policy, at: int, metric: MetricInfo, task: str, said
             f"margin in its own units (0.5) or relative to the baseline (5%){_apart(policy.checks[at], task)}"
         )
     if (
-        said.kind == "units"
+        said.kind != "relative"
         and metric.low is not None
         and metric.high is not None
         and said.value >= metric.high - metric.low
     ):
-        hint = f"; {said}pp is {said} percentage points" if is_share(metric) else ""
+        hint = f"; {said}pp is {said} percentage points" if is_share(metric) and said.kind == "units" else ""
         raise ConfigError(
             f"{where}: a margin of {said} is the whole range of {metric.name} of {task} "
             f"({metric.low:g} to {metric.high:g}){hint}"

@@ -20,8 +20,8 @@ def needs(
     """``needs ~1,546 items (has 300); or K >= 6 repeats, if answers are sampled; or a margin of at least 5.1 pp``.
 
     ``test`` is turned so that higher is better. ``size`` counts the items that the task has, where that is known;
-    ``repeatable`` says that answers are generated: scoring the same choices again brings nothing. K is what it takes at
-    least, were all of the difference the chance of sampling.
+    ``repeatable`` says that answers are sampled: scoring choices or greedy answers again brings nothing. K is what it takes
+    at least, were all of the difference the chance of sampling.
     """
     ways = []
     wanted = _items(test, shown, margin, alpha)

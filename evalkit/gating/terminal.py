@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from evalkit.comparison.numbers import visible
 from evalkit.figures import counted
 from evalkit.gating.base import CheckResult, GateResult
-from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, told, undecided, worse
+from evalkit.gating.cells import bar, bar_scale, by_urgency, cells, failed, left_out, model_of, told, undecided, worse
 from evalkit.gating.plan import PlanRow
 
 HEADERS = ("Check", "Base", "Cand", "Difference", "95% CI", "", "Margin", "n", "Flips -/+", "Verdict")
@@ -37,11 +37,22 @@ def lines(result: GateResult) -> list[str]:
         if failed(check) and (flips := worse(check)):
             more = f" and {len(flips) - _SAMPLES} more" if len(flips) > _SAMPLES else ""
             said.append(f"  got worse: {', '.join(flip.id for flip in flips[:_SAMPLES])}{more}")
+        if check.require == "report" and check.kind != "slice" and check.verdict in ("FAIL", "INCONCLUSIVE"):
+            said.append(f"shown ({check.verdict}) {check.name}: {told(check)}")
         if check.kind == "metric" and (reasons := left_out(check.left_out)):
             said.append(f"{check.name}: in no pair: {reasons}")
     if hidden := len(result.checks) - len(_shown(result)):
         said.append(f"{counted(hidden, 'slice')} that the verdict does not hang on: --json and --markdown have all")
-    return [*map(visible, [*said, *result.notes]), visible(result.headline)]
+    return [*map(visible, [*said, *result.notes, *_sides(result)]), visible(result.headline)]
+
+
+def _sides(result: GateResult) -> list[str]:
+    """Which runs these are, and where to look into the candidate's."""
+    words = [
+        f"{side.name} ({model})" if (model := model_of(side)) else side.name for side in (result.candidate, result.baseline)
+    ]
+    report = [] if result.candidate.report is None else [f"report: {result.candidate.report}"]
+    return [f"candidate {words[0]} against baseline {words[1]}", *report]
 
 
 def plan(rows: Sequence[PlanRow]) -> list[Sequence[str]]:

@@ -190,11 +190,24 @@ def test_all_tasks_of_the_baseline_are_run_where_asked_for(evalkit, tmp_path):
     assert done.code == 0 and "380 samples" in done.err
 
 
-def test_a_candidates_run_that_does_not_finish_is_exit_5(evalkit):
-    done = evalkit("gate", "gates/release.yaml", "--model", "mock/failing", "--name", "failing")
+def test_a_candidates_run_that_does_not_finish_is_exit_5(evalkit, made):
+    page, document, junit = made / "five.md", made / "five.json", made / "five.xml"
+    files = ("--markdown", str(page), "--json", str(document), "--junit", str(junit))
+    done = evalkit("gate", "gates/release.yaml", "--model", "mock/failing", "--name", "failing", *files)
     assert done.code == 5
+    assert page.read_text("utf-8").startswith("### ⛔ Cannot gate: no verdict, the candidate's run")
+    assert (json.loads(document.read_text("utf-8"))["exit_code"], ElementTree.parse(junit).find(".//error").get("type")) == (
+        5,
+        "Incomplete",
+    )
+    again = evalkit("gate", "gates/release.yaml", "--model", "mock/failing", "--name", "another")
+    assert "_failing_" in again.err and "under the name 'failing'; --new starts another" in again.err
     last = done.err.strip().splitlines()[-1]
-    assert "no verdict, the candidate's run" in last and "requests failed for good (--retry-errors asks them again)" in last
+    assert (
+        "no verdict, the candidate's run" in last
+        and "requests failed for good, more than the 5% that a run may lose" in last
+    )
+    assert last.endswith("The same again changes nothing; --retry-errors asks them again")
 
 
 def test_tasks_that_changed_since_are_refused_before_anything_is_asked(evalkit, made, monkeypatch):
@@ -258,6 +271,10 @@ def test_github_gets_annotations_and_a_summary(evalkit, tmp_path, monkeypatch):
         (("--candidate", "same", "--json", "-", "--markdown", "-"), "--json and --markdown cannot both write to stdout"),
         (("--candidate", "same", "--json", "-", "--github"), "--json and --github cannot both write to stdout"),
         (("--candidate", "same", "--junit", "gates"), "--junit: gates is a folder"),
+        (("--candidate", "same", "--batch-size", "4"), "--batch-size is for a model that is run; this candidate is a run"),
+        (("--candidate", "same", "--all-tasks"), "--all-tasks is for a model that is run"),
+        (("--candidate", "same", "--promote", "new.txt"), "promote new.txt: the name of a score file ends in .jsonl.gz"),
+        (("--plan", "--discordance", "0"), "--discordance is the share of answers that flip between equal models: above 0"),
     ],
 )
 def test_what_is_wrong_is_told_at_once(evalkit, arguments, said):
@@ -271,3 +288,56 @@ def test_a_plan_says_what_can_be_certified_and_judges_nothing(evalkit):
     assert any(line.startswith("say exact_match") and "190" in line for line in done.out.splitlines())
     data = json.loads(evalkit("gate", "gates/tight.yaml", "--plan", "--json", "-").out)
     assert data["checks"][0]["name"] == "say exact_match" and data["checks"][0]["can"] is False
+
+
+def test_a_plan_for_a_baseline_that_is_not_there_is_no_plan(evalkit):
+    done = evalkit("gate", "gates/tight.yaml", "--plan", "--baseline", "nope.jsonl.gz")
+    assert done.code == 4 and "no score file nope.jsonl.gz" in done.err
+
+
+def test_what_the_environment_sets_for_every_command_is_no_slip(evalkit, monkeypatch):
+    monkeypatch.setenv("EVALKIT_DEVICE", "cpu")
+    assert evalkit("gate", "gates/release.yaml", "--candidate", "same").code == 0
+
+
+def test_the_terminal_names_both_runs_and_the_report(evalkit):
+    lines = evalkit("gate", "gates/release.yaml", "--candidate", "worse").out.splitlines()
+    assert "candidate worse (mock/scripted, file=worse.json) against baseline base (mock/echo)" in lines
+    (report,) = [line for line in lines if line.startswith("report: ")]
+    assert Path(report.removeprefix("report: ")).is_file()
+
+
+def test_a_run_against_itself_is_told(evalkit):
+    done = evalkit("gate", "gates/release.yaml", "--candidate", "base")
+    assert done.code == 0 and "baseline and candidate are the same run: no difference can show" in done.out
+    assert "same run" not in evalkit("gate", "gates/release.yaml", "--candidate", "same").out
+
+
+def test_the_first_candidate_of_all_is_run_where_no_baseline_is_allowed(evalkit, made, tmp_path):
+    (made / "gates" / "first.yaml").write_text("gate: f\nchecks: [{task: arithmetic, floor: 0.9, margin: 2pp}]\n")
+    new = tmp_path / "first.jsonl.gz"
+    asked = ("gate", "gates/first.yaml", "--model", "mock/echo", "--baseline", str(new), "--promote", str(new))
+    assert evalkit(*asked).code == 4
+    done = evalkit(*asked, "--allow-missing-baseline")
+    assert done.code == 1 and not new.exists(), done.err  # the floor is not reached
+    (made / "gates" / "first.yaml").write_text("gate: f\nchecks: [{task: arithmetic, margin: 2pp}]\n")
+    done = evalkit(*asked, "--allow-missing-baseline")
+    assert done.code == 0 and f"written to {new}: the next baseline" in done.err
+    assert evalkit("gate", "gates/first.yaml", "--candidate", "latest", "--baseline", str(new)).code == 3
+
+
+def test_a_policy_of_floors_needs_no_baseline(evalkit, made):
+    (made / "gates" / "floors.yaml").write_text("gate: f\nchecks: [{task: say, floor: 0.8}]\n")
+    done = evalkit("gate", "gates/floors.yaml", "--candidate", "same")
+    assert done.code == 0 and done.out.splitlines()[-1] == "PASS: 1 check passed"
+    (made / "gates" / "floors.yaml").write_text("gate: f\nchecks: [{task: say, floor: 0.95}]\n")
+    assert evalkit("gate", "gates/floors.yaml", "--candidate", "worse").code == 1
+
+
+def test_a_baselines_path_that_is_not_here_is_told_as_the_baselines(evalkit, made, tmp_path, monkeypatch):
+    base = next((made / "runs").glob("*_base_*"))
+    monkeypatch.chdir(tmp_path)
+    done = evalkit("gate", str(made / "gates" / "release.yaml"), "--model", "mock/echo", "--baseline", str(base))
+    assert (
+        done.code == 2 and "no task file or folder say.yaml (a task of the baseline); relative paths are those" in done.err
+    )

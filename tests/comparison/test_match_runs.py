@@ -41,7 +41,8 @@ def refusal(baseline, system, **settings):
 def test_other_examples_in_the_prompt(tmp_path, task, base):
     line = refusal(base, make_scores(tmp_path, task, "cand", num_fewshot=2))
     assert line.startswith(
-        "cand cannot be compared with base: sums: prompts differ in 40 of 40 samples (first q000): num_fewshot 0 against 2. "
+        "cand cannot be compared with base: sums: prompts differ in 40 of 40 samples (first q000): "
+        "num_fewshot 0 in base, 2 in cand. "
         f"To compare them, run again: evalkit run --tasks {task}"
     )
     line = refusal(make_scores(tmp_path, task, "shots", num_fewshot=2), base)
@@ -51,9 +52,9 @@ def test_other_examples_in_the_prompt(tmp_path, task, base):
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"system_instruction": "Be brief."}, "system_instruction null against Be brief."),
-        ({"gen_kwargs": {"max_gen_toks": 4}}, 'gen_kwargs {} against {"max_gen_toks": 4}'),
-        ({"apply_chat_template": True}, "apply_chat_template false against true"),
+        ({"system_instruction": "Be brief."}, "system_instruction none in base, Be brief. in cand"),
+        ({"gen_kwargs": {"max_gen_toks": 4}}, 'gen_kwargs {} in base, {"max_gen_toks": 4} in cand'),
+        ({"apply_chat_template": True}, "apply_chat_template false in base, true in cand"),
     ],
 )
 def test_other_settings(tmp_path, task, base, settings, said):
@@ -69,7 +70,7 @@ def made(tmp_path, task, settings):
 def test_another_draw_of_examples(tmp_path):
     task = write_task(tmp_path / "t", shots=30)
     a, b = (make_scores(tmp_path, task, f"s{seed}", num_fewshot=3, seed=seed) for seed in (1, 2))
-    assert "seed 1 against 2" in refusal(a, b)
+    assert "seed 1 in s1, 2 in s2" in refusal(a, b)
 
 
 def test_another_seed_without_examples_is_the_same(tmp_path, task, base):
@@ -83,7 +84,7 @@ def test_multiple_choice_asked_in_letters(tmp_path):
         load_scores(evalkit.run(tasks=str(task), model="mock/echo", output_dir=tmp_path, form=form, name=form).path)
         for form in ("loglikelihood", "letter")
     )
-    assert "form loglikelihood against letter" in refusal(a, b)
+    assert "form loglikelihood in loglikelihood, letter in letter" in refusal(a, b)
 
 
 def test_another_definition(tmp_path, base):
@@ -115,13 +116,13 @@ def test_other_data_altogether(tmp_path, base):
 def test_another_version(tmp_path, base):
     other = write_task(tmp_path / "t", metadata={"version": "2.0"})
     line = refusal(base, make_scores(tmp_path, other, "cand"))
-    assert "sums: version 1.0 against 2.0. To compare them, run the baseline again too: run again: evalkit run" in line
+    assert "sums: version 1.0 in base, 2.0 in cand. To compare them, run base again, too: evalkit run" in line
 
 
 def test_too_few_samples_in_common(tmp_path, task, base):
     less = make_scores(tmp_path, task, "less", limit=30)
     line = refusal(base, less)
-    assert "sums: 30 of 40 samples are in both runs (75.0%, below 98%): limit null against 30" in line
+    assert "sums: 30 of 40 samples are in both runs (75.0%, below 98%): limit none in base, 30 in less" in line
     assert "--limit 30" in refusal(less, base)
     assert compare_scores(base, less, min_overlap=0.7)[0].n == 30
 
@@ -222,13 +223,16 @@ def test_several_reasons_are_one_line(tmp_path):
     assert "d: prompts differ" in refusal(first, second, tasks=["d"])
 
 
-def test_a_task_by_name_is_run_again_by_name(tmp_path):
+@pytest.mark.parametrize(
+    ("named", "again"), [("quickstart", "quickstart"), ("knowledge,grammar,arithmetic", "knowledge,arithmetic")]
+)
+def test_a_task_by_name_is_run_again_by_name_a_group_as_a_whole(tmp_path, named, again):
     base, cand = (
-        load_scores(evalkit.run(tasks="quickstart", model="mock/echo", output_dir=tmp_path, name=name, limit=4, **more).path)
+        load_scores(evalkit.run(tasks=named, model="mock/echo", output_dir=tmp_path, name=name, limit=4, **more).path)
         for name, more in (("base", {}), ("cand", {"num_fewshot": 1}))
     )
     line = refusal(base, cand)
-    assert line.endswith("run again: evalkit run --model mock/echo --tasks knowledge,sentiment,arithmetic --limit 4")
+    assert line.endswith(f"run again: evalkit run --model mock/echo --tasks {again} --limit 4")
 
 
 def test_a_chat_templates_rendering_does_not_count():
@@ -255,8 +259,8 @@ def test_with_a_chat_template_what_goes_in_is_the_same(tmp_path):
 
     base = chat("base")
     assert compare_scores(base, chat("same"))[0].n == 40
-    assert "num_fewshot 0 against 2" in refusal(base, chat("shots", num_fewshot=2))
-    assert "system_instruction null against Hi" in refusal(base, chat("told", system_instruction="Hi"))
+    assert "num_fewshot 0 in base, 2 in shots" in refusal(base, chat("shots", num_fewshot=2))
+    assert "system_instruction none in base, Hi in told" in refusal(base, chat("told", system_instruction="Hi"))
 
 
 def test_the_command_runs_one_model_as_the_other(tmp_path, task):

@@ -67,6 +67,7 @@ def test_error_bars_have_zero_in_the_middle():
     assert error_bar(-0.02, -0.01, 0.005, 0.05) == "····├─●┼┤······"
     assert error_bar(-0.5, -0.01, 0.5, 0.05) == "◂─────●┼──────▸"
     assert error_bar(0.01, 0.02, 0.03, 0.05, margin=0.02) == "····┊··│├─●┤···"
+    assert error_bar(-0.03, -0.01, 0.005, 0.05, margin=0.02) == "···├┊─●┼┤······"
     assert error_bar(0.0, 0.0, 0.0, 1.0, width=3) == "·●·"
     assert error_bar(0.3, 0.4, 0.5, 0.05)[-1] == "●"
     for span, width in ((0.0, 15), (float("nan"), 15), (1.0, 14), (1.0, 1)):

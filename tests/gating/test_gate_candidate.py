@@ -116,9 +116,15 @@ def test_a_baseline_that_no_run_can_repeat_is_refused():
 
 
 def test_why_a_run_is_unfinished():
-    assert unfinished({}) == "not everything was answered"
-    assert unfinished({"counts": {"failures": 2, "retryable": 1}}) == "2 requests failed"
-    assert unfinished({"counts": {"budget": "spent"}, "facts": {"t": {"missing": 3}}}) == "spent; 3 samples not answered"
+    assert unfinished({}) == "not everything was answered. The same again goes on with it"
+    goes_on = ". The same again goes on with it"
+    assert unfinished({"counts": {"failures": 2, "retryable": 1}}) == f"2 requests failed{goes_on}"
+    spent = {"counts": {"budget": "spent"}, "facts": {"t": {"missing": 3}}}
+    assert unfinished(spent) == f"spent; 3 samples not answered{goes_on}"
+    assert unfinished({"counts": {"failures": 2}, "config": {"max_error_rate": 0.01}}) == (
+        "2 requests failed for good, more than the 1% that a run may lose (--max-error-rate). The same again changes "
+        "nothing; --retry-errors asks them again"
+    )
 
 
 def test_a_callable_is_gated_from_python(tmp_path, monkeypatch):

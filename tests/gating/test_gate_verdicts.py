@@ -15,8 +15,9 @@ from evalkit.comparison.base import ERROR, UNSCORED
 from evalkit.comparison.compare import compare_scores
 from evalkit.comparison.render import flips, lines
 from evalkit.errors import ConfigError, NotComparable
+from evalkit.gating import terminal
 from evalkit.gating.base import CheckResult
-from evalkit.gating.cells import worse
+from evalkit.gating.cells import cells, worse
 from evalkit.gating.gate import decide_gate, overall
 from evalkit.gating.policy import Policy, load_policy
 from evalkit.scorers.likelihood import Perplexity
@@ -407,3 +408,40 @@ def test_samples_of_a_perplexity_got_worse_where_they_are_less_likely():
     assert sum(flip.effect for flip in check.flips) / 200 == pytest.approx(check.difference, rel=0.1)
     marks = {row[-1]: row[2] for row in flips(lines(compare_scores(*runs))).rows}
     assert marks == {"q00000": "▼", "q00001": "▼", "q00002": "▼", "q00003": "▲"}
+
+
+def test_repeats_are_advised_only_where_answers_are_sampled():
+    def needs(**settings):
+        runs = [run(name, scores) for name, scores in zip(("base", "cand"), two(60, 0, 0), strict=True)]
+        runs[1].manifest["config"]["gen_kwargs"] = settings
+        return decide_gate(policy(checks=[{"task": "t", "margin": "2pp"}]), *runs).checks[0].needs
+
+    assert "K >= " in needs(temperature=0.7) and "K >= " in needs(temperature=0.7, do_sample=True)
+    greedy = ({}, {"temperature": 0}, {"temperature": 0.7, "do_sample": False})
+    assert not any("K >= " in needs(**settings) for settings in greedy)
+
+
+def test_a_baseline_at_the_floor_is_told():
+    result = gated(policy(checks=[{"task": "t", "margin": "2pp"}]), (task("t", np.zeros(200)), task("t", np.zeros(200))))
+    assert result.verdict == "PASS"
+    assert result.notes == ("t exact_match: the baseline is at 0.0000, the worst that there is: no candidate can be worse",)
+
+
+def test_what_is_only_shown_has_its_reason_on_the_terminal():
+    checks = [{"task": "t", "margin": "2pp", "require": "report"}, {"task": "u", "margin": "9pp"}]
+    result = gated(policy(checks=checks), two(60, 0, 0), two(60, 0, 0, "u"))
+    assert result.verdict == "PASS"
+    reason = "shown (INCONCLUSIVE) t exact_match: unchanged, but it could be"
+    assert any(line.startswith(reason) for line in terminal.lines(result))
+
+
+@pytest.mark.parametrize("margin", ["200pp", "100pp", 1])
+def test_a_margin_as_wide_as_the_metric_is_refused(margin):
+    with pytest.raises(ConfigError, match="is the whole range of exact_match of t"):
+        gated(policy(checks=[{"task": "t", "margin": margin}]), two(60, 0, 0))
+
+
+def test_a_ceiling_is_shown_as_one():
+    scores = task("t", np.full(50, 0.3) + np.linspace(0, 0.1, 50), scorer=Loss())
+    result = gated(policy(checks=[{"task": "t", "metric": "loss", "floor": 0.5}]), (scores, scores))
+    assert [cells(check).margin for check in result.checks if check.kind == "floor"] == ["≤ 0.5000"]
