@@ -12,7 +12,7 @@ from evalkit.report.numbers import count, direction, interval, number, scale, wa
 from evalkit.types import Summary
 
 #: Longer notes are said once a task.
-LONG_NOTE = 60
+LONG_NOTE = 40
 
 Kind = Literal["task", "group", "slice"]
 
