@@ -22,7 +22,8 @@ def strata(pool: Pool, stratify: str | None = None) -> dict[str, str]:
     """
     if stratify is not None and not any(stratify in labels for labels in pool.slices.values()):
         known = list(dict.fromkeys(name for labels in pool.slices.values() for name in labels))
-        raise DataError(f"no item has a slice {stratify!r}{nearest(stratify, known) or f'; there are {known}'}")
+        hint = nearest(stratify, known) or f"; they have {', '.join(known) or 'none (the task names slices: in its file)'}"
+        raise DataError(f"no item has a slice {stratify!r}{hint}")
     by_task: dict[str, list[str]] = defaultdict(list)
     for item, outputs in pool.items.items():
         by_task[outputs[0].task].append(item)
