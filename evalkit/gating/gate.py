@@ -138,14 +138,16 @@ def _unjudged(chosen: Sequence[Selected], baseline: RunScores) -> list[str]:
 
 
 def _at_worst(chosen: Sequence[Selected]) -> list[str]:
-    """Checks whose baseline cannot be undercut: they pass whatever the candidate is."""
+    """Checks whose baseline cannot be undercut: no candidate fails them."""
     notes = []
     for one in chosen:
         metric = one.found.metric
         worst = None if metric.higher_is_better is None else metric.low if metric.higher_is_better else metric.high
         if one.margin is not None and one.found.slice is None and worst is not None and one.found.baseline_value == worst:
             value = format_value(worst, metric)
-            notes.append(f"{one.found.key}: the baseline is at {value}, the worst that there is: no candidate can be worse")
+            notes.append(
+                f"{one.found.key}: the baseline is at {value}, the worst that there is: these samples cannot show a loss"
+            )
     return notes
 
 

@@ -27,6 +27,9 @@ from evalkit.stats.resample import replicate_stderr
 from evalkit.stats.sparse import Changes, carriers
 from evalkit.stats.stratified import weighted_mean
 
+#: What units add to a value and that differs by less, relative to the value, differs by the order of a sum only.
+_ROUNDING = 1e-9
+
 
 class Difference(Protocol):
     """A paired difference, system - baseline, in the metric's units. ``n`` counts items, ``units`` independent ones."""
@@ -213,5 +216,6 @@ def _totals_span(pair: Pair, codes: Ints | None, values: list[float], low: float
             added = _influence(rows, codes, pair.finish, value)
             added = added[np.isfinite(added)]
             variance += float(added.var(ddof=1)) if len(added) > 1 else 0.0
-    # nothing varies and nothing is known: at least the values' own size
-    return math.sqrt(variance) if 0 < variance < math.inf else max(map(abs, values)) or 1.0
+    own = max(map(abs, values)) or 1.0
+    # nothing varies (but for the order of sums) and nothing is known: at least the values' own size
+    return math.sqrt(variance) if _ROUNDING * own < math.sqrt(variance) < math.inf else own

@@ -424,7 +424,9 @@ def test_repeats_are_advised_only_where_answers_are_sampled():
 def test_a_baseline_at_the_floor_is_told():
     result = gated(policy(checks=[{"task": "t", "margin": "2pp"}]), (task("t", np.zeros(200)), task("t", np.zeros(200))))
     assert result.verdict == "PASS"
-    assert result.notes == ("t exact_match: the baseline is at 0.0000, the worst that there is: no candidate can be worse",)
+    assert result.notes == (
+        "t exact_match: the baseline is at 0.0000, the worst that there is: these samples cannot show a loss",
+    )
 
 
 def test_what_is_only_shown_has_its_reason_on_the_terminal():
