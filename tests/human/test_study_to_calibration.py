@@ -175,6 +175,25 @@ def test_pairs_are_compared_from_the_same_side(place, names):
     assert calibrated.systems == (" vs ".join(f"the {name}" for name in names),)
 
 
+@pytest.mark.parametrize("name", ["weak", "strong"])
+def test_a_run_compared_with_a_column_is_taken_from_its_own_side(place, name):
+    """The pairs are called weak vs strong whichever of the two the judged run is."""
+    found = place / "pairs" if (place / "pairs").exists() else study(place, "pairs", "preference")
+    other = evalkit.open_run("strong" if name == "weak" else "weak", output_dir=place / "runs")
+    written = {view.record.sample.id: view.record.answer for view in other.records()}
+    rows = [json.loads(line) | {"other": "?"} for line in (place / "rows.jsonl").read_text().splitlines()]
+    folder = place / f"against_{name}"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row | {"other": written[row["id"]]}) for row in rows))
+    (folder / "news.yaml").write_text(TASK.format(name="news"))
+    judged = evalkit.run(
+        str(folder / "news.yaml"), writer(name, {"weak": 1, "strong": 3}[name]), roles={"judge": preferring}, name=name,
+        scorers=[{"name": "judge_pairwise", "against": "other", "score_mode": "argmax"}], output_dir=folder / "runs",
+    )  # fmt: skip
+    one = evalkit.calibrate_judge(judged, found, replicates=0).criteria["win_rate"]
+    assert one.outputs == N and one.agreement["alpha_interval"]["value"] == pytest.approx(1)
+
+
 def test_what_has_no_ratings_says_how_to_get_them(place, tmp_path, capsys):
     evalkit.export_study(["weak", "strong"], "summarisation", out=tmp_path / "new", n=10, output_dir=place / "runs")
     with pytest.raises(SystemExit) as ended:
