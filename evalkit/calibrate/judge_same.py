@@ -43,7 +43,9 @@ def of_these_texts(
 def _both(run: Judged, at: int, key: tuple[str, str], shown: Texts) -> list[tuple[str | None, str | None]]:
     """Texts that people saw, each beside the judge's; of a comparison two."""
     if not run.pairs:
-        return [(shown.get(key), run.texts[at])]
+        item, system = key
+        sides = _sides(system, shown) if run.pairwise else None
+        return [(shown.get((item, sides[0]) if sides else key), run.texts[at])]
     pair = run.pairs[at]
     return [(shown.get((pair.item, pair.first)), run.texts[at]), (shown.get((pair.item, pair.second)), pair.other)]
 
@@ -54,8 +56,11 @@ def oriented(runs: Sequence[Judged], ratings: tuple[Rating, ...], shown: dict[tu
     The systems of a study may be called otherwise than the runs that a judge compared: then they are known by their texts,
     and ``shown`` gets the judge's names, too. Raises DataError for pairs whose systems cannot be told.
     """
-    if len(runs) != 1 or not runs[0].pairs:
+    if len(runs) != 1 or not runs[0].pairwise:
         return ratings
+    if not runs[0].pairs:
+        turned = {system for system in {rating.system for rating in ratings} if _is_second(runs[0], system, shown)}
+        return tuple(_turned(rating, shown) if rating.system in turned else rating for rating in ratings)
     known = {pair.name: pair for pair in runs[0].pairs}
     names = dict.fromkeys(name for pair in known.values() for name in (pair.first, pair.second))
     theirs = {name: _called(runs[0], name, shown) or name for name in names}
@@ -75,6 +80,31 @@ def oriented(runs: Sequence[Judged], ratings: tuple[Rating, ...], shown: dict[tu
             "(evalkit judge pairs NAME=RUN NAME=RUN)"
         )
     return (*found,)
+
+
+def _sides(system: str, shown: Texts) -> tuple[str, str] | None:
+    """The two systems of the pair that ratings call ``system``."""
+    names = dict.fromkeys(name for _, name in shown)
+    return next(((a, b) for a in names for b in names if pair_name(a, b) == system), None)
+
+
+def _is_second(run: Judged, system: str, shown: Texts) -> bool:
+    """Whether the run, compared with a column of its data, has the outputs of the pair's second system."""
+    sides = _sides(system, shown)
+    if sides is None:
+        return False
+    given = Counter(
+        name
+        for sample, text in zip(run.ids, run.texts, strict=True)
+        for name in sides
+        if shown.get((f"{run.task}/{sample}", name), shown.get((sample, name))) == text
+    )
+    return given[sides[1]] > given[sides[0]]
+
+
+def _turned(rating: Rating, shown: Texts) -> Rating:
+    first, second = _sides(rating.system, shown) or ("", "")
+    return replace(rating, system=pair_name(second, first), value=1.0 - rating.value)
 
 
 def _called(run: Judged, name: str, shown: Texts) -> str | None:
