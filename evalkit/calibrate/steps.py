@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from evalkit.errors import ModelError
+from evalkit.errors import ModelError, RubricError
 from evalkit.models.base import ConnectingModel, Model
 from evalkit.rubric.schema import Criterion, Rubric
 from evalkit.rubric.steps import read_steps
@@ -27,7 +27,10 @@ def steps_prompt(rubric: Rubric, criterion: Criterion) -> tuple[Message, ...]:
 
 
 def written_steps(model: Model, rubric: Rubric, criterion: Criterion, max_tokens: int = 1024) -> tuple[str, ...]:
-    """The steps that ``model`` writes. Raises ModelError where it cannot be asked, RubricError for a reply without any."""
+    """The steps that ``model`` writes.
+
+    Raises ModelError where it cannot be asked, RubricError for a reply without steps or without an end.
+    """
     if "generate" not in model.capabilities.kinds:
         raise ModelError(f"{model.name} cannot generate, so that it writes no steps")
     if isinstance(model, ConnectingModel):
@@ -38,6 +41,8 @@ def written_steps(model: Model, rubric: Rubric, criterion: Criterion, max_tokens
     response = _answered(model, Request("generate", prompt, params=params))
     if response.error is not None:
         raise ModelError(f"{model.name} did not answer: {response.error.message}")
+    if response.finish == "length":
+        raise RubricError(f"{model.name} found no end: its reply was cut off after {max_tokens} tokens; take another model")
     said = response.text or ""
     return read_steps(said if isinstance(prompt, tuple) else f"1. {said}")
 

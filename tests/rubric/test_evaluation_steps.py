@@ -131,6 +131,9 @@ def test_a_model_that_fails_or_writes_none_is_an_error_with_a_reason():
     mute = mock.MockModel("mock/x", lambda q: Response(q.key, text="No."))
     with pytest.raises(RubricError, match="no list"):
         written_steps(mute, rubric, rubric.criteria[0])
+    endless = mock.MockModel("mock/x", lambda q: Response(q.key, text="1. Read it.\n2. Judge it, and", finish="length"))
+    with pytest.raises(RubricError, match="found no end: its reply was cut off after 1024 tokens"):
+        written_steps(endless, rubric, rubric.criteria[0])
 
 
 def run(*words: str):
