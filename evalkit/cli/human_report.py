@@ -170,7 +170,7 @@ def _correlations(found: StudyReport) -> None:
             told.append("-" if one.value is None else f"{one.value:.3f}" + (f" {_interval(one.ci, 2)}" if one.ci else ""))
         reason = next((c.reason for c in r.level.coefficients.values() if c.reason), None)
         notes = "; ".join(filter(None, [reason, "negated" if r.negated else ""]))
-        rows.append((r.criterion, r.metric, r.level.name, *told, str(r.level.n), notes))
+        rows.append((r.criterion, r.label, r.level.name, *told, str(r.level.n), notes))
     headers = ("Criterion", "Metric", "Level", "Pearson", "Spearman", "Kendall", "n", "Notes")
     _table("Metrics and judges beside people", headers, rows, (3, 4, 5, 6))
 

@@ -26,6 +26,13 @@ class Correlation:
     scorer: str
     negated: bool
     level: Level
+    shared: bool = False
+    """Whether a criterion of the ratings has the metric's name."""
+
+    @property
+    def label(self) -> str:
+        """The metric's name; with its scorer's where people's criteria are called so, too, as those of a judge are."""
+        return f"{self.metric} ({self.scorer})" if self.shared else self.metric
 
 
 def correlations(answers: Answers, runs: Sequence[Run], *, seed: int = 0) -> list[Correlation]:
@@ -50,7 +57,9 @@ def correlations(answers: Answers, runs: Sequence[Run], *, seed: int = 0) -> lis
     several = len(systems) > 1
     levels = [level for level in LEVELS if several or level == "segment"]
     return [
-        Correlation(criterion, metric, scorer, negated, _level(given, means, criterion, level, seed))
+        Correlation(
+            criterion, metric, scorer, negated, _level(given, means, criterion, level, seed), metric in answers.criteria
+        )
         for criterion in answers.criteria
         for level in levels
         for (metric, scorer, negated), given in found.items()

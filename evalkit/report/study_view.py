@@ -332,11 +332,11 @@ def _correlations(report: StudyReport) -> Section:
     for name in report.answers.criteria:
         rows = [row for row in report.correlations if row.criterion == name]
         spearman = [row.level.coefficients["spearman"] for row in rows]
-        groups = [Group(row.metric, one.value, one.ci, one.used) for row, one in zip(rows, spearman, strict=True)]
+        groups = [Group(row.label, one.value, one.ci, one.used) for row, one in zip(rows, spearman, strict=True)]
         bars = _forest(groups, [-1.0, 1.0], 0.0)
         lines = [
             Line(
-                f"{row.metric}{' (negated)' if row.negated else ''}",
+                f"{row.label}{' (negated)' if row.negated else ''}",
                 [row.level.name, *(_value(row.level.coefficients[c].value) for c in ("pearson", "spearman")), _ci(one.ci),
                  _value(row.level.coefficients["kendall"].value), count(row.level.n), one.reason or ""],
                 bars.bar(group) if group.value is not None else "",

@@ -127,6 +127,8 @@ def test_metrics_are_held_against_the_same_outputs_by_both_ways(place, rated):
         row = next(
             r for r in reported.correlations if (r.criterion, r.metric, r.level.name) == (criterion, "chrf", "segment")
         )
+        assert row.label == "chrf"
+        assert f"{criterion} (judge)" in {r.label for r in reported.correlations}
         values = [x.coefficients["spearman"].value for x in (one, two, row.level)]
         assert values == pytest.approx([values[0]] * 3, abs=1e-9)
 
