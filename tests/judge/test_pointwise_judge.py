@@ -292,3 +292,16 @@ def test_pairwise_rubrics_and_two_ways_to_name_judges_are_refused():
         Judge("preference")
     with pytest.raises(ScorerError, match="not both"):
         Judge("coherence", model="a/b", models=["c/d"])
+
+
+def test_structured_replies_are_asked_for_by_a_schema_of_the_scales_labels_and_read_as_json():
+    scorer = bound(Judge("coherence", score_mode="argmax", structured=True), kinds=frozenset({"generate"}))
+    reply = '{"explanation": "It says VERDICT: 1 somewhere.", "verdict": "4"}'
+    item, ((only,),) = play(scorer, record("A summary.", **SOURCE), lambda q: reply)
+    schema = only.params["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["verdict"]["enum"] == ["1", "2", "3", "4", "5"]
+    assert "JSON object" in only.prompt[-1].content and "VERDICT" not in only.prompt[-1].content
+    assert scorer.score([item], None)[0].value == 4.0
+    assert "mode:argmax+json" in scorer.signature()
+    with pytest.raises(ScorerError, match="sample:N or argmax, not logprobs"):
+        Judge("coherence", structured=True)

@@ -104,6 +104,14 @@ def test_written_verdicts_faults_and_all(mock: Any, tmp_path: Path, monkeypatch:
     assert not mock.seen()
 
 
+def test_a_servers_structured_verdicts_are_read_before_anything_that_stands_in_them(mock: Any, tmp_path: Path) -> None:
+    mock.configure(rules=[CHAT_ONLY], reply={"text": '{"explanation": "VERDICT: 1, says the text.", "verdict": "4"}'})
+    judge = {"judge": "summarisation/coherence", "model": "openai/mock", "score_mode": "argmax", "structured": True}
+    run = evalkit.run(task(tmp_path, {**judge, "canaries": False}, n=2), "mock/echo", output_dir=tmp_path / "runs")
+    (summary,) = run.summary()
+    assert (run.status, summary.value, summary.n) == ("complete", 4.0, 2)
+
+
 def test_a_key_in_a_judges_model_is_written_nowhere(mock: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mock.configure(rules=[CHAT_ONLY])
     canary = "sk-canary-judge-8472639"

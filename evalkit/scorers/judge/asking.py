@@ -30,23 +30,32 @@ _LABEL_TOKENS = 4
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a score is had: ``logprobs`` (weighted by probability), ``sample`` (mean of ``draws``), ``argmax`` (one reply)."""
+    """How a score is had: ``logprobs`` (weighted by probability), ``sample`` (mean of ``draws``), ``argmax`` (one reply).
+
+    ``structured``: written replies are asked for as JSON that fits a schema, by the server's ``response_format``.
+    """
 
     kind: Literal["logprobs", "sample", "argmax"]
     draws: int = 1
+    structured: bool = False
 
     def __str__(self) -> str:
-        return f"sample:{self.draws}" if self.kind == "sample" else self.kind
+        name = f"sample:{self.draws}" if self.kind == "sample" else self.kind
+        return f"{name}+json" if self.structured else name
 
 
-def parse_mode(value: Any) -> Mode:
+def parse_mode(value: Any, structured: bool = False) -> Mode:
     """``logprobs``, ``sample:20`` or ``argmax``; raises ScorerError."""
     text = str(value)
+    if structured and text == "logprobs":
+        raise ScorerError(
+            "scorer parameter 'structured' is for written replies: score_mode sample:N or argmax, not logprobs"
+        )
     if text in ("logprobs", "argmax"):
-        return Mode(text)  # type: ignore[arg-type]  # one of the two
+        return Mode(text, structured=structured)  # type: ignore[arg-type]  # one of the two
     found = re.fullmatch(r"sample:(\d+)", text)
     if found and 1 <= int(found.group(1)) <= 1000:
-        return Mode("sample", int(found.group(1)))
+        return Mode("sample", int(found.group(1)), structured)
     raise ScorerError(f"scorer parameter 'score_mode' must be logprobs, sample:N (N up to 1000) or argmax, not {value!r}")
 
 
@@ -65,7 +74,7 @@ def way(mode: Mode, judge: RoleInfo, points: Mapping[str, float], rubric: str) -
 
 def answer_form(mode: Mode) -> Answer:
     """What the prompt must ask for."""
-    return "label" if mode.kind == "logprobs" else "marked"
+    return "label" if mode.kind == "logprobs" else "json" if mode.structured else "marked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,8 @@ class Ask:
     def _written(self, draw: int, attempt: int) -> Request:
         sampled = self.mode.kind == "sample" or attempt > 0
         params = _sampled(self.max_tokens) if sampled else _greedy(self.max_tokens)
+        if self.mode.structured:
+            params["response_format"] = _schema(self.points)
         repeat = draw + attempt * self.mode.draws
         prompt = self._prompt("Reply:")
         return Request("generate", prompt, params=params, slot=self.slot, repeat=repeat, role=self.role)
@@ -204,6 +215,13 @@ def _unread(response: Response | None, verdict: Verdict) -> bool:
     will not fit another time.
     """
     return response is not None and response.error is None and not response.truncated and verdict.state == "error"
+
+
+def _schema(points: Mapping[str, float]) -> dict[str, Any]:
+    """The ``response_format`` of a verdict: an explanation, then one of the scale's labels."""
+    fields = {"explanation": {"type": "string"}, "verdict": {"type": "string", "enum": list(points)}}
+    shape = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": shape}}
 
 
 def _greedy(max_tokens: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class JudgePairwise(BaseScorer):
         orders: ``both`` (every pair is shown twice, with sides swapped) or ``random`` (once, the side fixed by the sample).
         swap: what two orders that disagree count as: ``tie`` (half a win, as MT-bench; a win in one order and a tie in the
             other is a tie, too) or ``average`` of the two verdicts (as AlpacaEval).
-        score_mode, style, source, input, reference, max_tokens, canaries: as of the scorer ``judge``.
+        score_mode, style, source, input, reference, max_tokens, structured, canaries: as of the scorer ``judge``.
 
     ``win_rate`` counts a tie as half; ``win_rate_lc`` is it at equal length; ``flip_rate`` is the share of pairs whose
     winner changes with the order, ``first_slot`` the share of decided verdicts for the text that stood first. A pair that
@@ -72,6 +72,7 @@ class JudgePairwise(BaseScorer):
         input: str | None = None,
         reference: str | None = None,
         max_tokens: int = 768,
+        structured: bool = False,
         canaries: bool = True,
     ) -> None:
         self._rubric, criteria = load_criteria(rubric)
@@ -86,7 +87,7 @@ class JudgePairwise(BaseScorer):
         self.default_models: Mapping[str, str] = {} if model is None else {str(role): model}
         self._orders = one_of("orders", orders, ("both", "random"))
         self._swap = one_of("swap", swap, ("tie", "average"))
-        self._mode = parse_mode(score_mode)
+        self._mode = parse_mode(score_mode, structured)
         self._style: Style = one_of("style", style or self._rubric.style, _STYLES)  # type: ignore[assignment]
         self._max_tokens = whole("max_tokens", max_tokens)
         self._canaries = canaries

@@ -39,6 +39,7 @@ class Judge(BaseScorer):
         style: ``score_only``, ``rate_explain`` or ``analyze_rate``; the rubric's own by default.
         source, input, reference: columns of the data that hold what the rubric shows. By default the source is in
             ``source``, the input is the prompt that the model under test was given, the reference the task's target.
+        structured: ask for replies as JSON by a schema (servers that have ``response_format``; not with ``logprobs``).
         canaries: judge worthless outputs, too, and report what they were given.
 
     Each criterion is a metric on its own scale. A verdict that is none is missing, never 0; it is asked for again twice.
@@ -60,6 +61,7 @@ class Judge(BaseScorer):
         input: str | None = None,
         reference: str | None = None,
         max_tokens: int = 512,
+        structured: bool = False,
         canaries: bool = True,
     ) -> None:
         self._rubric, self._criteria = load_criteria(rubric)
@@ -70,7 +72,7 @@ class Judge(BaseScorer):
         named = [model] if model is not None else [models] if isinstance(models, str) else list(models)
         self.roles = tuple(f"{role}_{i}" for i in range(1, len(named) + 1)) if len(named) > 1 else (str(role),)
         self.default_models: Mapping[str, str] = dict(zip(self.roles, named, strict=False))
-        self._mode = parse_mode(score_mode)
+        self._mode = parse_mode(score_mode, structured)
         self._style: Style = one_of("style", style or self._rubric.style, _STYLES)  # type: ignore[assignment]
         self._combine: Combine = one_of("combine", combine, COMBINE)  # type: ignore[assignment]
         self._max_tokens = whole("max_tokens", max_tokens)

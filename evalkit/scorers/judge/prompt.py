@@ -15,8 +15,8 @@ from evalkit.rubric.schema import Criterion, Part, Rubric, Style
 from evalkit.scorers.judge.base import Texts
 from evalkit.types import Message
 
-#: How the reply must look: the bare label (its probability is read), or free text that ends in a marked line.
-Answer = Literal["label", "marked"]
+#: How the reply must look: the bare label (its probability is read), free text that ends in a marked line, or JSON.
+Answer = Literal["label", "marked", "json"]
 
 #: What stands before the label in a marked reply.
 MARK = "VERDICT:"
@@ -144,6 +144,8 @@ def _answering(criterion: Criterion, style: Style, answer: Answer) -> str:
     choice = f"one of {', '.join(labels[:-1])} or {labels[-1]}"
     if answer == "label":
         return f"Reply with nothing but your rating, {choice}."
+    if answer == "json":
+        return f'Reply with a JSON object that has "explanation" (a few sentences) and "verdict" ({choice}).'
     line = f'"{MARK} " and then {choice}'
     if style == "score_only":
         return f"Reply with one line: {line}."
