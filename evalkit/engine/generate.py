@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.engine.base import WARPERS, Generated, GenerateJob
+from evalkit.engine.draws import signed
 from evalkit.engine.sampling import Sampler
 from evalkit.engine.stops import Pieces, Stops, end_tokens
 from evalkit.types import content_hash
@@ -36,7 +37,7 @@ def generate_batch(
         ids[at, width - len(job.prompt) :] = torch.tensor(job.prompt, dtype=torch.long)
         mask[at, width - len(job.prompt) :] = 1
     settings = dict(jobs[0].settings)
-    sampler = _Noise(module, settings, jobs) if settings.pop("do_sample", False) else None
+    sampler = _Noise(module, settings, jobs, width) if settings.pop("do_sample", False) else None
     beams = int(settings.get("num_beams", 1))
     watch = _Watch(tokenizer, jobs, width, stop) if beams == 1 else None
     out = module.generate(
@@ -75,14 +76,18 @@ def _config(settings: Mapping[str, Any], max_tokens: int, pad: int) -> Any:
 class _Noise:
     """A logits processor after which the most likely token is the drawn one."""
 
-    def __init__(self, module: Any, settings: Mapping[str, Any], jobs: Sequence[GenerateJob]) -> None:
+    def __init__(self, module: Any, settings: Mapping[str, Any], jobs: Sequence[GenerateJob], width: int) -> None:
         import torch
 
         self._sampler = Sampler(settings, getattr(module, "generation_config", None))
-        self._draws = [torch.Generator().manual_seed(job.seed) for job in jobs]
+        self._seeds = torch.tensor([signed(job.seed) for job in jobs])
+        self._width = width
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return self._sampler.noisy(scores, self._draws)
+        import torch
+
+        self._seeds = self._seeds.to(scores.device)
+        return self._sampler.noisy(scores, self._seeds, torch.full_like(self._seeds, input_ids.shape[1] - self._width))
 
 
 class _Watch:

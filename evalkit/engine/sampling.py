@@ -1,7 +1,8 @@
 """The next token: the most likely one, or one drawn from what the sampling settings leave of the distribution.
 
 To draw, Gumbel noise is added to the warped log-probabilities and the maximum taken, which draws from the softmax exactly
-(Gumbel 1954; Yellott 1977). Each sequence has a generator of its own, so its draws do not depend on its batch.
+(Gumbel 1954; Yellott 1977). The noise is a function of a sequence's seed and of how many tokens it has (see
+`evalkit.engine.draws`), so its draws do not depend on its batch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.engine.base import WARPERS
+from evalkit.engine.draws import gumbel, signed
 
 if TYPE_CHECKING:
     import torch
@@ -82,14 +84,16 @@ class Sampler:
             if value != off:
                 self._warpers.append(getattr(transformers, kind)(value))
 
-    def noisy(self, scores: torch.Tensor, draws: Sequence[torch.Generator]) -> torch.Tensor:
-        """``scores`` (rows, vocabulary) of which the maximum is the drawn token; a generator for each row."""
+    def noisy(self, scores: torch.Tensor, seeds: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """``scores`` (rows, vocabulary) of which the maximum is the drawn token.
+
+        ``seeds`` and ``steps`` (rows,) are int64 on the same device: each row's seed, and how many new tokens it has.
+        """
         import torch
 
         for warp in self._warpers:
             scores = warp(None, scores)  # none of them looks at the tokens before
-        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=draw) for draw in draws])
-        return torch.log_softmax(scores, dim=-1) - noise.log().to(scores.device)
+        return torch.log_softmax(scores, dim=-1).add_(gumbel(seeds, steps, scores.shape[-1]))
 
 
 class Chooser:
@@ -112,22 +116,25 @@ class Chooser:
 
 
 class Choice:
-    """One sequence's way of choosing: what its settings share with others', its own generator, the tokens it has seen."""
+    """One sequence's way of choosing: what its settings share with others', its own seed, the tokens it has seen."""
 
     def __init__(self, chooser: Chooser, seed: int, prompt: Sequence[int]) -> None:
         import torch
 
         self.chooser = chooser
-        self.draw = torch.Generator().manual_seed(seed) if chooser.sampler else None
+        self.seed = signed(seed)
         self.seen = torch.tensor(sorted(set(prompt)), dtype=torch.long) if chooser.penalty != 1.0 else None
 
 
-def choose(logits: torch.Tensor, choices: Sequence[Choice]) -> list[int]:
-    """The next token of each row of ``logits`` (rows, vocabulary), which may be overwritten."""
+def choose(logits: torch.Tensor, choices: Sequence[Choice], steps: Sequence[int]) -> list[int]:
+    """The next token of each row of ``logits`` (rows, vocabulary), which may be overwritten.
+
+    ``steps``: how many new tokens each row's sequence has.
+    """
     import torch
 
     if all(choice.chooser.plain for choice in choices):
-        return [int(token) for token in _largest(logits).tolist()]
+        return [int(token) for token in largest(logits).tolist()]
     scores = logits.float()
     kinds: dict[int, list[int]] = {}
     for row, choice in enumerate(choices):
@@ -140,8 +147,9 @@ def choose(logits: torch.Tensor, choices: Sequence[Choice]) -> list[int]:
         if chooser.penalty != 1.0:
             some = _penalised(some, ways, chooser.penalty)
         if chooser.sampler is not None:
-            some = chooser.sampler.noisy(some, [way.draw for way in ways if way.draw is not None])
-        tokens[index] = _largest(some)
+            drawn = torch.tensor([[way.seed for way in ways], [steps[row] for row in rows]]).to(logits.device)
+            some = chooser.sampler.noisy(some, drawn[0], drawn[1])
+        tokens[index] = largest(some)
     result = [int(token) for token in tokens.tolist()]
     for choice, token in zip(choices, result, strict=True):
         if choice.seen is not None:
@@ -161,7 +169,7 @@ def _penalised(scores: torch.Tensor, choices: Sequence[Choice], penalty: float) 
     return scores
 
 
-def _largest(scores: torch.Tensor) -> torch.Tensor:
+def largest(scores: torch.Tensor) -> torch.Tensor:
     """Each row's argmax (the first of equals). On a CPU, maxima of blocks first: argmax itself is several times slower."""
     block = math.gcd(scores.shape[-1], 1024)
     if scores.device.type != "cpu" or block < 16:

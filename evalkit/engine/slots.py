@@ -184,7 +184,8 @@ class Slots:
         for slot, some in zip(slots, ids, strict=True):
             slot.own += len(some)
         if logits:
-            for slot, token in zip(slots, choose(result, [slot.choice for slot in slots]), strict=True):
+            steps = [len(slot.tokens) for slot in slots]
+            for slot, token in zip(slots, choose(result, [slot.choice for slot in slots], steps), strict=True):
                 slot.tokens.append(token)
 
     def _grow(self, stem: Stem) -> None:
