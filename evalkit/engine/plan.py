@@ -6,6 +6,7 @@ A subtree is then a range of rows, and its number of tokens a difference of runn
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -72,31 +73,37 @@ class Step:
 
 
 class Trie:
-    """The distinct inputs of ``jobs`` in sorted order.
+    """The distinct inputs of ``jobs`` in sorted order, as arrays.
 
-    ``rows[i]`` are tokens, ``jobs[i]`` the indices of the jobs that end with (or just after) them, ``shared[i]`` the number
-    of first tokens equal to the row before, ``scored[i]`` the first position whose prediction is needed.
+    Row i is ``ids[at[i]:at[i + 1]]``, ``lengths[i]`` tokens, of which the first ``shared[i]`` equal those of the row before.
+    ``owners[owned[i]:owned[i + 1]]`` are the indices of the jobs that end with (or just after) it. The k-th owner's
+    continuation is ``targets[ends[k] - sizes[k]:ends[k]]``.
     """
 
     def __init__(self, jobs: Sequence[ScoreJob], wanted: Sequence[int] | None = None) -> None:
         table: dict[bytes, list[int]] = {}
         for index in range(len(jobs)) if wanted is None else wanted:
-            tokens = [*jobs[index].context, *jobs[index].continuation[:-1]]
+            tokens = array("I", jobs[index].context)
+            tokens.extend(jobs[index].continuation[:-1])
             # Big-endian, so that bytes sort as the numbers do.
-            table.setdefault(np.asarray(tokens, dtype=">u4").tobytes(), []).append(index)
+            table.setdefault(np.frombuffer(tokens, dtype=np.uintc).astype(">u4").tobytes(), []).append(index)
         keys = sorted(table)
-        self.rows = [np.frombuffer(key, dtype=">u4").astype(np.int64) for key in keys]
-        self.jobs = [table[key] for key in keys]
-        self.lengths: Ints = np.array([len(row) for row in self.rows], dtype=np.int64)
-        longest = [max(len(jobs[index].continuation) for index in indices) for indices in self.jobs]
-        self.scored: Ints = self.lengths - np.array(longest, dtype=np.int64)
-        self.shared: Ints = np.array(
-            [0, *(_common(one, other) for one, other in pairwise(self.rows))][: len(keys)], dtype=np.int64
-        )
-        self._sums: Ints = np.concatenate([[0], np.cumsum(self.lengths - self.shared)])
+        rows = [np.frombuffer(key, dtype=">u4") for key in keys]
+        self.lengths: Ints = np.array([len(row) for row in rows], dtype=np.int64)
+        self.at = offsets(self.lengths)
+        self.ids: Ints = np.frombuffer(b"".join(keys), dtype=">u4").astype(np.int64)
+        shared = [0, *(_common(one, other) for one, other in pairwise(rows))]
+        self.shared: Ints = np.array(shared[: len(keys)], dtype=np.int64)
+        self.owned = offsets(np.array([len(table[key]) for key in keys], dtype=np.int64))
+        self.owners: Ints = np.array([index for key in keys for index in table[key]], dtype=np.int64)
+        continuations = [jobs[index].continuation for index in self.owners.tolist()]
+        self.sizes: Ints = np.array([len(tokens) for tokens in continuations], dtype=np.int64)
+        self.ends: Ints = np.cumsum(self.sizes)
+        self.targets: Ints = np.array([token for tokens in continuations for token in tokens], dtype=np.int64)
+        self._sums = offsets(self.lengths - self.shared)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.lengths)
 
     def size(self, first: int, last: int, start: int) -> int:
         """Tokens of the rows ``first`` to ``last`` from ``start`` on, each shared one counted once."""
@@ -205,7 +212,12 @@ def _packed(segments: list[Segment], limits: Limits) -> Iterator[Step]:
         yield Step(bins[0][0].start, tuple(tuple(bin) for bin in bins))
 
 
-def _common(one: Ints, other: Ints) -> int:
+def offsets(sizes: Ints) -> Ints:
+    """Where each of consecutive parts begins, and after them all where the last one ends."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _common(one: NDArray[np.unsignedinteger], other: NDArray[np.unsignedinteger]) -> int:
     """How many first tokens two rows share."""
     size = min(len(one), len(other))
     differ = one[:size] != other[:size]

@@ -128,7 +128,7 @@ class PrefixEngine:
         trie = Trie(jobs, tally.left)
 
         def work(step: Step, kept: Kept) -> tuple[Done, Kept | None]:
-            layout = lay_out(step, trie, jobs)
+            layout = lay_out(step, trie)
             pending, grown = forward_layout(forward, head, layout, self._device, kept, keep=step.keep)
             return (layout, pending), grown
 

@@ -76,7 +76,7 @@ def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any,
     head.direct = None
     with forward.ready(), head.watching():
         for step in plan(trie, replace(_LIMITS, flat=forward.flat)):
-            layout = lay_out(step, trie, jobs)
+            layout = lay_out(step, trie)
             pending, grown = forward_layout(forward, head, layout, device, kept, keep=step.keep)
             logprobs, _ = pending()
             kept = kept if grown is None else grown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def follow(jobs, limits):
     """Run the plan on paper: which text each job's tokens were scored after, and the number of tokens computed."""
     trie, kept, computed, scored = Trie(jobs), [], 0, {}
     for step in plan(trie, limits):
-        layout = lay_out(step, trie, jobs)
+        layout = lay_out(step, trie)
         assert step.start == layout.start <= len(kept)
         assert layout.ids.size <= max(limits.tokens, 1) or len(layout.cells) == 1
         assert not limits.rows or len(layout.cells) <= limits.rows
@@ -62,7 +64,8 @@ def test_every_token_is_scored_once_after_its_own_text(jobs, limits):
 def test_without_a_price_on_passes_no_token_is_computed_twice(jobs, tokens):
     """Up to the short beginnings of all texts, which are repeated where that is cheaper than to look at them."""
     trie, computed, _ = follow(jobs, Limits(tokens, tokens, 0))
-    distinct = {tuple(row[: at + 1]) for row in (list(row) for row in trie.rows) for at in range(len(row))}
+    rows = [trie.ids[begin:end].tolist() for begin, end in pairwise(trie.at)]
+    distinct = {tuple(row[: at + 1]) for row in rows for at in range(len(row))}
     assert computed == len(distinct)
 
 
@@ -77,9 +80,9 @@ def test_passes_and_bins_are_nearly_full():
     draw = np.random.default_rng(0)
     jobs = [ScoreJob(draw.integers(0, 9999, int(size)).tolist(), [1]) for size in draw.integers(20, 200, 300)]
     trie = Trie(jobs)
-    layouts = [lay_out(step, trie, jobs) for step in plan(trie, Limits(768, 256, 64))]
+    layouts = [lay_out(step, trie) for step in plan(trie, Limits(768, 256, 64))]
     total = sum(len(layout.ids) for layout in layouts)
-    assert total <= sum(len(row) for row in trie.rows)
+    assert total <= len(trie.ids)
     assert len(layouts) < 1.2 * total / 768
     assert sum(layout.cells.size for layout in layouts) < 1.1 * total
 

@@ -188,9 +188,9 @@ def test_a_batch_size_caps_the_bins_of_a_pass(monkeypatch):
     bins = []
     laid = module.lay_out
 
-    def lay_out(step, trie, jobs):
+    def lay_out(step, trie):
         bins.append(len(step.bins))
-        return laid(step, trie, jobs)
+        return laid(step, trie)
 
     monkeypatch.setattr(module, "lay_out", lay_out)
     monkeypatch.setattr(module, "streams_for", lambda device, *, parallel: Streams(1, 1))
@@ -233,8 +233,8 @@ def test_a_pass_is_no_larger_than_memory_allows(monkeypatch):
     monkeypatch.setattr(module, "streams_for", lambda device, *, parallel: Streams(2, 1))
     wide = module.lay_out
 
-    def lay_out(step, trie, jobs):
-        layout = wide(step, trie, jobs)
+    def lay_out(step, trie):
+        layout = wide(step, trie)
         sizes.append(layout.ids.size)
         return layout
 
