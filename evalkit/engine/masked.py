@@ -26,6 +26,7 @@ class MaskedForward:
     """As `evalkit.engine.tree.TreeForward`, with what every attention takes."""
 
     flat = True
+    sparse = False
     parallel = False  # the biases are swapped in the module itself
 
     def __init__(self, module: Any) -> None:

@@ -105,6 +105,11 @@ class Trie:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def tokens(self) -> int:
+        """Distinct ones: those that are computed if no beginning is repeated."""
+        return int(self._sums[-1])
+
     def size(self, first: int, last: int, start: int) -> int:
         """Tokens of the rows ``first`` to ``last`` from ``start`` on, each shared one counted once."""
         return int(self._sums[last] - self._sums[first + 1] + self.lengths[first] - start)

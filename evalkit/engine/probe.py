@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from evalkit.engine.prefix import Forward
 
 #: Small enough for the jobs below to need a kept beginning and two rows a pass.
-_LIMITS = Limits(tokens=24, width=12, launch=0)
+_LIMITS = (Limits(tokens=24, width=12, launch=0),)
+
+#: Tokens that all texts of a self-check share, and their number.
+_SHORT = (9, 2)
+
+#: Where attention is by blocks of 128: the same for several of them, some seen from end to end; then all in one pass.
+_LIMITS_OF_BLOCKS = (Limits(tokens=300, width=300, launch=0), Limits(tokens=2048, width=2048, launch=0))
+_LONG = (300, 12)
 
 #: Largest difference of a sum of a few log-probabilities in single precision.
 _CLOSE = 2e-3
@@ -38,17 +45,21 @@ _SHARE = 0.1
 
 def check(module: Any, device: Any, plain: Engine, forward: Forward, head: Head) -> None:
     """Raises UnsupportedError where the two ways disagree by more than rounding; sets ``head.direct``."""
-    jobs = _jobs(module)
-    _compare(module, _plainly(plain, jobs), _shared(jobs, forward, head, module, device), jobs, plain)
+    jobs = _jobs(module, *(_LONG if forward.sparse else _SHORT))
+    truth = _plainly(plain, jobs)
+    for limits in _LIMITS_OF_BLOCKS if forward.sparse else _LIMITS:
+        _compare(module, truth, _shared(jobs, forward, head, module, device, limits), jobs, plain)
 
 
-def _jobs(module: Any) -> list[ScoreJob]:
-    """Texts with a shared beginning, choices that share their context or their first token."""
+def _jobs(module: Any, shared: int, texts: int) -> list[ScoreJob]:
+    """Texts with a shared beginning, choices that share their context or their first token; none longer than the window."""
     config = getattr(module.config, "text_config", None) or module.config
     draw = np.random.default_rng(0)
-    tokens = draw.integers(0, int(config.vocab_size), 64).tolist()
-    start, jobs = tokens[:9], []
-    for at in (9, 13):
+    window = getattr(config, "max_position_embeddings", None) or 0
+    shared = max(min(shared, window - 10), _SHORT[0])
+    tokens = draw.integers(0, int(config.vocab_size), shared + 4 * texts + 47).tolist()
+    start, jobs = tokens[:shared], []
+    for at in range(shared, shared + 4 * texts, 4):
         context = start + tokens[at : at + 4]
         jobs += [ScoreJob(context, tokens[at + 20 : at + 20 + size]) for size in (1, 3, 5)]
         jobs.append(ScoreJob(context, [tokens[at + 20], *tokens[at + 30 : at + 34]]))
@@ -67,7 +78,7 @@ def _plainly(plain: Engine, jobs: Sequence[ScoreJob]) -> list[float]:
     return [results[index] for index in range(len(jobs))]
 
 
-def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any, device: Any) -> list[float]:
+def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any, device: Any, limits: Limits) -> list[float]:
     from evalkit.engine.prefix import forward_layout
 
     trie = Trie(jobs)
@@ -75,7 +86,7 @@ def _shared(jobs: Sequence[ScoreJob], forward: Forward, head: Head, module: Any,
     kept: Kept = []
     head.direct = None
     with forward.ready(), head.watching():
-        for step in plan(trie, replace(_LIMITS, flat=forward.flat)):
+        for step in plan(trie, replace(limits, flat=forward.flat)):
             layout = lay_out(step, trie)
             pending, grown = forward_layout(forward, head, layout, device, kept, keep=step.keep)
             logprobs, _ = pending()

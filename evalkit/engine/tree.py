@@ -32,6 +32,7 @@ class TreeForward:
 
     flat = False
     parallel = True
+    sparse = False
 
     def __init__(self, module: Any) -> None:
         self._module = module

@@ -138,7 +138,7 @@ def test_every_architecture_gives_the_plain_numbers(name):
     engine._plain = None  # nothing falls back unseen
     same(scores(engine, jobs), truth)
     for limits in (Limits(24, 8, 0), Limits(5, 5, 0), Limits(200, 60, 500), Limits(64, 64, 30)):
-        engine._limits = Limits(limits.tokens, limits.width, limits.launch, None, engine._limits.flat)
+        engine._limits = limits
         same(scores(engine, jobs), truth)
 
 
