@@ -74,7 +74,6 @@ class _Pass:
         self.kept = kept if layout.start else []
         self.grown: Kept = []
         self.windows: list[int | None] = []
-        self.deepest = int(layout.depth.max())
         self._mask = FlatMask(layout)
         self._made: dict[Any, Any] = {}
 
@@ -129,8 +128,7 @@ def _attend(
     if now.keep:
         kept = [part[:, :, : now.start] for part in now.kept[layer]] if now.kept else [key[:, :, :0], value[:, :, :0]]
         now.grown.append((torch.cat([kept[0], key], 2), torch.cat([kept[1], value], 2)))
-    window = sliding_window if sliding_window is not None and now.deepest >= sliding_window else None
-    mask, capped = now.block_mask(window, query.device), now.score_mod(softcap, query.shape[1], query.device)
+    mask, capped = now.block_mask(sliding_window, query.device), now.score_mod(softcap, query.shape[1], query.device)
     keys, values = now.keys(layer, key, 0), now.keys(layer, value, 1)
     scale = float(query.shape[3] ** -0.5 if scaling is None else scaling)
     grouped = query.shape[1] != key.shape[1]
@@ -139,7 +137,7 @@ def _attend(
     except Exception as error:  # of a compiler, of Triton, of a driver: the next way may do without them
         if out_of_memory(error):
             raise
-        raise UnsupportedError(f"FlexAttention fails ({_line(error)})") from error
+        raise UnsupportedError(f"FlexAttention fails ({in_a_line(error)})") from error
     return out.transpose(1, 2), None
 
 
@@ -206,9 +204,10 @@ def _capped(softcap: float, heads: int, device: Any) -> Callable[..., Any]:
     return capped
 
 
-def _line(error: BaseException) -> str:
+def in_a_line(error: BaseException) -> str:
+    """Its type and the beginning of its text: those of compilers are pages long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _many_kernels() -> AbstractContextManager[Any]:

@@ -52,7 +52,7 @@ class MaskedForward:
         dtype = next(self._module.parameters()).dtype
         mask = torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill_(~sees, torch.finfo(dtype).min)
         keys = torch.cat([torch.arange(start, device=device), depth[0]])
-        with _biased(self._module, keys):
+        with _biased(self._module, keys, max(start, int(layout.depth.max()) + 1)):
             output = self._module(
                 input_ids=ids, position_ids=depth, attention_mask=mask, past_key_values=cache, use_cache=True
             )
@@ -60,12 +60,11 @@ class MaskedForward:
 
 
 @contextmanager
-def _biased(module: Any, keys: torch.Tensor) -> Iterator[None]:
-    """While it lasts, ALiBi is that of the positions ``keys``."""
+def _biased(module: Any, keys: torch.Tensor, length: int) -> Iterator[None]:
+    """While it lasts, ALiBi is that of the positions ``keys``, all below ``length``."""
     import torch
 
     inner: Any = getattr(module, "transformer", None)
-    length = int(keys.max()) + 1
 
     def bloom(_: Any, heads: int, dtype: Any) -> torch.Tensor:
         straight = type(inner).build_alibi_tensor(inner, torch.ones(1, length, device=keys.device), heads, torch.float32)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, out_of_memory
 from evalkit.engine.continuous import ContinuousGenerator
-from evalkit.engine.flex import FlexForward
+from evalkit.engine.flex import FlexForward, in_a_line
 from evalkit.engine.flex_mask import fitting, length
 from evalkit.engine.head import Head, Pending, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
@@ -205,7 +205,7 @@ class PrefixEngine:
         """Never use ``way`` again, and tell why: at once if it is a device's own, else when there is no other."""
         self._ways.remove(way)
         self._checked.pop(way, None)
-        why = str(error) if isinstance(error, UnsupportedError) else f"{type(error).__name__}: {error}"
+        why = str(error) if isinstance(error, UnsupportedError) else in_a_line(error)
         if self._ways and way.device is not None:
             self._reason = f"{way.name} is not used: {why}"
             log.warning("%s: %s. A slower way takes its place.", type(self._module).__name__, self._reason)
