@@ -32,6 +32,11 @@ class Entry:
     stem: Stem | None
     need: int
 
+    @property
+    def line(self) -> list[Stem]:
+        """The stems that it begins with, the first one first."""
+        return self.stem.line() if self.stem else []
+
 
 def entries(jobs: Sequence[GenerateJob], wanted: Sequence[int], slots: int) -> deque[Entry]:
     """The jobs ``wanted`` in the order in which to take them, with the stems that they share.
@@ -65,7 +70,7 @@ def entries(jobs: Sequence[GenerateJob], wanted: Sequence[int], slots: int) -> d
                 made.append(Entry(groups[low], rows[low][start:], stem, len(rows[low]) - start + limit))
         left.extend((low, high, stem) for low, high in reversed(parts) if high - low > 1)
     for entry in made:
-        for part in entry.stem.line() if entry.stem else ():
+        for part in entry.line:
             part.uses += 1
     return deque(_ordered(made))
 
@@ -74,13 +79,12 @@ def _ordered(made: Sequence[Entry]) -> list[Entry]:
     """Sequences of one stem together, those of the same first stem side by side; the longest first."""
     longest: dict[int, int] = {}
     for entry in made:
-        for part in entry.stem.line() if entry.stem else ():
+        for part in entry.line:
             longest[id(part)] = max(longest.get(id(part), 0), part.end + entry.need)
 
     def place(entry: Entry) -> tuple[object, ...]:
-        line = entry.stem.line() if entry.stem else []
         return (
-            [(-longest[id(part)], id(part)) for part in line] or [(-entry.need, 0)],
+            [(-longest[id(part)], id(part)) for part in entry.line] or [(-entry.need, 0)],
             -entry.need,
             entry.tail.tolist(),
             entry.jobs,

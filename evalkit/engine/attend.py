@@ -2,7 +2,8 @@
 
 All tokens of a pass stand side by side in one row, without padding. Those of sequences with the same beginning attend to it
 in one product; each sequence's own keys lie in a `KVCache`. The parts are merged by their log-sums (as in FlashAttention,
-Dao et al. 2022, and the cascade of Hydragen, Juravsky et al. 2024).
+Dao et al. 2022, and the cascade of Hydragen, Juravsky et al. 2024). A `Pass` may have any shape; `evalkit.engine.steps` has
+the way for steps whose shapes stay the same.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +72,24 @@ class Pass:
             for part, rows in members.values()
         ]
 
-    @property
-    def last(self) -> Ints:
-        """Where each row's last token stands in ``ids``."""
-        return np.cumsum(self.counts) - 1
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def last(self, like: torch.Tensor) -> torch.Tensor | None:
+        """Where each row's last token stands in ``ids``, on the device of ``like``; None where every token is a last one."""
+        return None if self.single else to_device(np.cumsum(self.counts) - 1, like.device)
+
+    def attended(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: How) -> torch.Tensor:
+        heads = key.shape[1]
+        cells = self.index("cells", lambda: self.cache.cells(self.first + self.rows, self.own, heads), key, heads)
+        self.cache.write(layer, cells, key, value)
+        if how.window is not None and self.positions.max() < how.window:
+            how = replace(how, window=None)  # nobody is beyond it
+        out, logs = _own(self, layer, query, how)
+        for part, (stem, tokens) in enumerate(self.parts):
+            where = None if tokens is None else self.index("part", partial(np.asarray, tokens), query, part)
+            out, logs = _shared(self, layer, part, stem, where, query, out, logs, how)
+        return out
 
     @property
     def single(self) -> bool:
@@ -99,16 +114,32 @@ class Pass:
         return made
 
 
-_PASS: ContextVar[Pass] = ContextVar("evalkit_slots_pass")
+class Tokens(Protocol):
+    """What a forward pass runs on: some tokens, and how they attend. ``windows`` notes each layer's, as they come."""
+
+    windows: list[int | None]
+
+    def __len__(self) -> int: ...
+
+    def last(self, like: torch.Tensor) -> torch.Tensor | None:
+        """The tokens whose logits are wanted, on the device of ``like``; None for all."""
+
+    def attended(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, how: How) -> torch.Tensor:
+        """``query`` (n, kv heads, groups, size) attends in ``layer``, after ``key`` and ``value`` (n, kv heads, size) of
+        the same tokens are kept: (n, kv heads, groups, value size).
+        """
+
+
+_TOKENS: ContextVar[Tokens] = ContextVar("evalkit_slots_tokens")
 
 
 @contextmanager
-def within(now: Pass) -> Iterator[None]:
-    token = _PASS.set(now)
+def within(now: Tokens) -> Iterator[None]:
+    token = _TOKENS.set(now)
     try:
         yield
     finally:
-        _PASS.reset(token)
+        _TOKENS.reset(token)
 
 
 def attend(
@@ -123,29 +154,23 @@ def attend(
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function: query (1, heads, n, size), key and value with as many heads or fewer."""
-    now = _PASS.get()
+    now = _TOKENS.get()
     if others.get("s_aux") is not None or attention_mask is not None or query.shape[0] != 1:
         raise UnsupportedError("its attention has sinks or a mask of its own")
-    if key.shape[2] != len(now.ids) or query.shape[2] != len(now.ids):
+    if key.shape[2] != len(now) or query.shape[2] != len(now):
         raise UnsupportedError("its attention has keys of its own")
     layer = len(now.windows)
     now.windows.append(sliding_window)
-    cells = now.index("cells", lambda: now.cache.cells(now.first + now.rows, now.own, key.shape[1]), key, key.shape[1])
-    now.cache.write(layer, cells, key[0].transpose(0, 1), value[0].transpose(0, 1))
     _, heads, count, size = query.shape
     grouped = query[0].transpose(0, 1).reshape(count, key.shape[1], heads // key.shape[1], size)
-    window = sliding_window if sliding_window is not None and now.positions.max() >= sliding_window else None
-    how = _How(size**-0.5 if scaling is None else scaling, softcap, window, value.shape[-1] == size)
-    out, logs = _own(now, layer, grouped, how)
-    for part, (stem, tokens) in enumerate(now.parts):
-        where = None if tokens is None else now.index("part", partial(np.asarray, tokens), query, part)
-        out, logs = _shared(now, layer, part, stem, where, grouped, out, logs, how)
+    how = How(size**-0.5 if scaling is None else scaling, softcap, sliding_window, value.shape[-1] == size)
+    out = now.attended(layer, grouped, key[0].transpose(0, 1), value[0].transpose(0, 1), how)
     return out.reshape(1, count, heads, -1), None
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
-    """What is special about a layer's attention. ``window`` is None where no token of the pass is beyond it."""
+class How:
+    """What is special about a layer's attention. ``window``: how many tokens it sees; None for all."""
 
     scale: float
     softcap: float | None
@@ -157,7 +182,7 @@ class _How:
         return like.device.type == "cpu" and self.softcap is None and self.even
 
 
-def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.Tensor, torch.Tensor]:
+def _own(now: Pass, layer: int, query: torch.Tensor, how: How) -> tuple[torch.Tensor, torch.Tensor]:
     """Each token's attention to its own row: (n, kv heads, groups, size) and the log-sums (n, kv heads, groups)."""
     import torch
 
@@ -165,7 +190,7 @@ def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.T
     key, value = now.cache.read(layer, now.first, now.first + rows, 0, longest)
     if now.single:
         mask = now.once("single", query, lambda: _single_mask(now, query, longest, how.window), how.window, query.shape[2])
-        return _piece(query, key, value, mask, how)
+        return piece(query, key, value, mask, how)
     heads, groups, size = query.shape[1:]
     width = int(now.counts.max())
     if rows > 1:
@@ -183,7 +208,7 @@ def _own(now: Pass, layer: int, query: torch.Tensor, how: _How) -> tuple[torch.T
     else:
         mask = now.once("several", query, lambda: _several_mask(now, query, width, how.window), how.window, groups)
         folded = padded.permute(0, 2, 3, 1, 4).reshape(rows, heads, groups * width, size)
-        out, logs = _piece(folded, key, value, mask, how)
+        out, logs = piece(folded, key, value, mask, how)
         out = out.reshape(rows, heads, groups, width, -1).permute(0, 3, 1, 2, 4)
         logs = logs.reshape(rows, heads, groups, width).permute(0, 3, 1, 2)
     out = out.reshape(rows * width, heads, groups, -1)
@@ -203,11 +228,9 @@ def _shared(
     query: torch.Tensor,
     out: torch.Tensor,
     logs: torch.Tensor,
-    how: _How,
+    how: How,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``out`` and ``logs`` with the attention of the tokens ``where`` (None: all) to ``stem`` merged in."""
-    import torch
-
     assert stem.cache is not None
     positions = now.positions if where is None else now.positions[now.parts[part][1]]
     start = max(int(positions.min()) - how.window + 1 - stem.start, 0) if how.window is not None else 0
@@ -223,21 +246,29 @@ def _shared(
         mask = now.once(
             "beyond", query, lambda: _beyond(positions, begin, stem.end, window, groups, query), part, window, groups
         )
-    seen, seen_logs = _piece(folded, key, value, mask, how)
+    seen, seen_logs = piece(folded, key, value, mask, how)
     seen = seen.reshape(heads, count, groups, -1).transpose(0, 1)
     seen_logs = seen_logs.reshape(heads, count, groups).transpose(0, 1)
     old, old_logs = (out, logs) if where is None else (out.index_select(0, where), logs.index_select(0, where))
-    share = torch.sigmoid(seen_logs - old_logs).unsqueeze(-1).to(out.dtype)
-    merged = torch.lerp(old, seen, share)
     more = part + 1 < len(now.parts)
-    merged_logs = torch.logaddexp(old_logs, seen_logs) if more else old_logs
+    both, both_logs = merged(old, old_logs, seen, seen_logs, more=more)
     if where is None:
-        return merged, merged_logs
-    return out.index_copy(0, where, merged), logs.index_copy(0, where, merged_logs) if more else logs
+        return both, both_logs
+    return out.index_copy(0, where, both), logs.index_copy(0, where, both_logs) if more else logs
 
 
-def _piece(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, how: _How
+def merged(
+    one: torch.Tensor, one_logs: torch.Tensor, other: torch.Tensor, other_logs: torch.Tensor, *, more: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention to both of two parts, and its log-sums; without ``more`` to come, those are of no use and of ``one``."""
+    import torch
+
+    share = torch.sigmoid(other_logs - one_logs).unsqueeze(-1).to(one.dtype)
+    return torch.lerp(one, other, share), torch.logaddexp(one_logs, other_logs) if more else one_logs
+
+
+def piece(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, how: How
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention (rows, heads, n, size) and its log-sums (rows, heads, n), both of some of the keys only."""
     import torch
@@ -282,7 +313,7 @@ def _single_mask(now: Pass, like: torch.Tensor, longest: int, window: int | None
     sees = keys < ends
     if window is not None:
         sees = sees & (keys >= ends - window)
-    return _bias(sees, like)[:, None, None, :].expand(-1, -1, like.shape[2], -1)
+    return bias(sees, like)[:, None, None, :].expand(-1, -1, like.shape[2], -1)
 
 
 def _several_mask(now: Pass, like: torch.Tensor, width: int, window: int | None) -> torch.Tensor:
@@ -295,7 +326,7 @@ def _several_mask(now: Pass, like: torch.Tensor, width: int, window: int | None)
     sees = keys <= at
     if window is not None:
         sees = sees & (keys > at - window)
-    return _bias(sees, like).repeat(1, like.shape[2], 1).unsqueeze(1)
+    return bias(sees, like).repeat(1, like.shape[2], 1).unsqueeze(1)
 
 
 def _beyond(positions: Ints, begin: int, end: int, window: int, groups: int, like: torch.Tensor) -> torch.Tensor:
@@ -304,12 +335,12 @@ def _beyond(positions: Ints, begin: int, end: int, window: int, groups: int, lik
 
     at = to_device(np.repeat(positions, groups), like.device)
     keys = torch.arange(begin, end, device=like.device)
-    return _bias(at[:, None] - keys[None, :] < window, like)[None, None]
+    return bias(at[:, None] - keys[None, :] < window, like)[None, None]
 
 
-def _bias(sees: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def bias(sees: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Large and finite, so that a token that sees nothing of a part gets a log-sum that weighs nothing, not a NaN."""
     import torch
 
-    bias = torch.zeros(sees.shape, dtype=like.dtype, device=like.device)
-    return bias.masked_fill_(~sees, torch.finfo(like.dtype).min)
+    zeros = torch.zeros(sees.shape, dtype=like.dtype, device=like.device)
+    return zeros.masked_fill_(~sees, torch.finfo(like.dtype).min)

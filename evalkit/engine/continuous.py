@@ -13,14 +13,17 @@ from dataclasses import replace
 from typing import Any
 
 from evalkit.engine.admission import Entry, entries
+from evalkit.engine.ahead import StaticSlots
 from evalkit.engine.base import Engine, Generated, GenerateDone, GenerateJob, out_of_memory
 from evalkit.engine.decode import Decoder
+from evalkit.engine.graphs import WORTH, CudaRecorder, Graphs, Recorder
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.memory import limits_for
 from evalkit.engine.packed import packed
 from evalkit.engine.plain import evaluating
 from evalkit.engine.sampling import Choice, Chooser, understood
 from evalkit.engine.slots import Slot, SlotLimits, Slots
+from evalkit.engine.steps import StaticSteps
 from evalkit.engine.stops import Pieces, Stops, end_tokens
 from evalkit.engine.trial import check
 from evalkit.errors import ModelError
@@ -44,6 +47,9 @@ class ContinuousGenerator:
 
     What it does not do itself goes to ``plain``: settings other than sampling's and the repetition penalty, and models that
     fail its self-check (``strict`` raises a ModelError instead). ``batch_size`` caps the sequences at a time.
+
+    On a GPU steps are captured and launched ahead (`evalkit.engine.ahead`), behind a self-check of its own; on a CPU, where
+    that gains nothing, only with a ``recorder`` (for tests). ``ahead`` False keeps the host in step with the device.
     """
 
     def __init__(
@@ -56,11 +62,15 @@ class ContinuousGenerator:
         *,
         limits: SlotLimits | None = None,
         strict: bool = False,
+        recorder: Recorder | None = None,
+        ahead: bool = True,
     ) -> None:
         self._module, self._tokenizer, self._device, self._plain = module, tokenizer, device, plain
         self._batch_size, self._strict, self._limits = batch_size, strict, limits
         self._checked = False
         self._decoder: Decoder | None = None
+        self._recorder, self._ahead = recorder, ahead
+        self._steps: StaticSteps | None = None
 
     @property
     def able(self) -> bool:
@@ -69,6 +79,7 @@ class ContinuousGenerator:
             self._checked = True
             with evaluating(self._module):
                 self._decoder = self._choose()
+                self._steps = self._static(self._decoder) if self._decoder else None
         return self._decoder is not None
 
     def generate(self, jobs: Sequence[GenerateJob], done: GenerateDone, stop: threading.Event) -> None:
@@ -111,7 +122,11 @@ class ContinuousGenerator:
         wanted = list(choosers)
         while wanted:
             limits = self._limits = self._limits or self._fitting()
-            slots = Slots(self._decoder, deque(entries(jobs, wanted, limits.slots)), limits, enter, ends, ended)
+            queue = deque(entries(jobs, wanted, limits.slots))
+            if self._steps is None:
+                slots = Slots(self._decoder, queue, limits, enter, ends, ended)
+            else:
+                slots = StaticSlots(self._decoder, queue, limits, enter, ends, ended, self._steps, ahead=self._ahead)
             try:
                 slots.run(stop)
                 return
@@ -162,3 +177,20 @@ class ContinuousGenerator:
             raise ModelError(f"{why} (leave out -M engine=prefix)")
         log.warning("%s. transformers' own way is taken.", why)
         return None
+
+    def _static(self, decoder: Decoder) -> StaticSteps | None:
+        """Steps of fixed shapes where the device gains by them; None where they, or their replay, give other numbers."""
+        parts = {parameter.device for parameter in self._module.parameters()}
+        if len(parts) != 1 or not (self._recorder or self._device.type == "cuda"):
+            return None  # a captured step runs on one device
+        try:
+            graphs = Graphs(self._recorder or CudaRecorder(self._device))
+            steps = StaticSteps(decoder, self._device, graphs)
+            graphs.worth = 0
+            check(self._module, self._device, decoder, steps)
+            graphs.worth = WORTH
+        except Exception as error:  # whatever a model's own code does not like about it
+            reason = str(error) if isinstance(error, UnsupportedError) else f"{type(error).__name__}: {error}"
+            log.warning("Decode steps of %s have no fixed shapes: %s.", type(self._module).__name__, reason)
+            return None
+        return steps

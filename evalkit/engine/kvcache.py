@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.engine.transfer import to_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -16,6 +18,11 @@ Ints = NDArray[np.int64]
 
 #: Capacities are multiples of this many tokens, and grow by at least a quarter.
 _BLOCK = 64
+
+
+def blocks(tokens: int) -> int:
+    """The least capacity for so many tokens."""
+    return -(-tokens // _BLOCK) * _BLOCK
 
 
 class KVCache:
@@ -48,11 +55,16 @@ class KVCache:
 
     def ensure(self, capacity: int) -> None:
         """Make room for ``capacity`` tokens a sequence, keeping what is there."""
-        if capacity <= self.capacity:
+        larger = self.larger(capacity)
+        if larger == self.capacity:
             return
-        self.capacity = -(-max(capacity, self.capacity * 5 // 4) // _BLOCK) * _BLOCK
+        self.capacity = larger
         for at, (key, value) in enumerate(self._layers):
             self._layers[at] = (self._larger(key), self._larger(value))
+
+    def larger(self, capacity: int) -> int:
+        """The capacity after `ensure`."""
+        return self.capacity if capacity <= self.capacity else blocks(max(capacity, self.capacity * 5 // 4))
 
     def _larger(self, kept: torch.Tensor) -> torch.Tensor:
         made = kept.new_zeros(*kept.shape[:2], self.capacity, kept.shape[3])
@@ -61,10 +73,22 @@ class KVCache:
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
         """The first ``length`` tokens of the rows ``sources`` over those of ``targets``; no row is both."""
+        device = self._layers[0][0].device
+        if device.type != "cpu":
+            rows = to_device(np.array([sources, targets]), device)
+            self._copy_at_once(rows[0], rows[1], length)
+            return
         for pair in self._layers:
             for kept in pair:
                 for source, target in zip(sources, targets, strict=True):
                     kept[target, :, :length] = kept[source, :, :length]
+
+    def _copy_at_once(self, sources: torch.Tensor, targets: torch.Tensor, length: int) -> None:
+        """`copy` in few operations, since each costs about as much to launch as to do."""
+        for pair in self._layers:
+            for kept in pair:
+                source, target = sources.to(kept.device), targets.to(kept.device)
+                kept[:, :, :length].index_copy_(0, target, kept[:, :, :length].index_select(0, source))
 
 
 @dataclass(eq=False, slots=True)

@@ -1,4 +1,8 @@
-"""Continuous batching: sequences run side by side in slots, a token a step; a slot is filled again when its text ends."""
+"""Continuous batching: sequences run side by side in slots, a token a step; a slot is filled again when its text ends.
+
+This is all there is to it on a CPU. On a GPU, `evalkit.engine.ahead` has steps of its own, whose shapes stay the same and
+which are launched before the tokens of the one before have been looked at.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +22,9 @@ from evalkit.engine.decode import Decoder
 from evalkit.engine.kvcache import KVCache, Stem
 from evalkit.engine.sampling import Choice, choose
 from evalkit.engine.stops import Stops
+
+if TYPE_CHECKING:
+    import torch
 
 #: From how many common tokens on a sequence starts from a copy of another one's keys and values.
 _COPY = 8
@@ -58,6 +66,9 @@ Ended = Callable[[Entry, list[int], bool, float], None]
 class Slots:
     """Continues the ``queue`` of entries with ``decoder`` until it is empty. Rows of the cache are the running slots' order.
 
+    Each round either fills free slots or does a step. What differs on a GPU: `_step`; `_settle`, since the host is a step
+    behind there and must catch up before slots are filled; and how much room the cache has: `_open`, `_fits`, `_reserve`.
+
     ``enter`` makes an entry's slot. What is unfinished when `run` raises is in ``running`` and ``queue``.
     """
 
@@ -73,6 +84,7 @@ class Slots:
         self._decoder, self.queue, self._limits = decoder, queue, limits
         self._enter, self._ends, self._ended = enter, ends, ended
         self.running: list[Slot] = []
+        self._slots = limits.slots
         self._rows = min(limits.slots, len(queue))
         self._cache = KVCache(self._rows, 0)
         self._stems: dict[int, Stem] = {}
@@ -87,35 +99,57 @@ class Slots:
 
     def _admit(self) -> list[Slot]:
         """New slots from the queue, as many as there is room for; none where it is better to wait for more room."""
-        free = self._limits.slots - len(self.running)
-        if not self.queue or (self.running and free < min(max(self._limits.slots // _FREE, 1), len(self.queue))):
+        if not self._due():
             return []
+        self._settle()
         if not self.running:
-            self._cache = KVCache(self._rows, 0)
+            self._open()
         new: list[Slot] = []
-        while self.queue and len(new) < free and self._fits(self.queue[0], len(new)):
+        while self.queue and len(self.running) < self._slots and self._fits(self.queue[0]):
             slot = self._enter(self.queue.popleft())
             new.append(slot)
             self.running.append(slot)
-            for stem in slot.entry.stem.line() if slot.entry.stem else ():
+            for stem in slot.entry.line:
                 self._stems[id(stem)] = stem
         return new
 
-    def _fits(self, entry: Entry, more: int) -> bool:
+    def _due(self) -> bool:
+        """Whether free slots are to be filled now."""
+        if not self.queue or not self.running:
+            return bool(self.queue)
+        free = self._slots - len(self.running)
+        return free >= min(max(self._slots // _FREE, 1), len(self.queue)) and self._fits(self.queue[0])
+
+    def _settle(self) -> None:
+        """Know all tokens that have been computed, as is always so here."""
+
+    def _open(self) -> None:
+        """Make room for the first sequences, where none runs."""
+        self._cache = KVCache(self._rows, 0)
+
+    def _reserve(self, new: Sequence[Slot]) -> None:
+        """Make room for ``new``; for what follows their prompts, each step does."""
+        self._cache.ensure(max(len(slot.entry.tail) for slot in new) + 1)
+
+    def _fits(self, entry: Entry) -> bool:
         if not self.running:
             return True  # one always may try
         need = max(entry.need, *(slot.entry.need for slot in self.running))
-        stems = {**self._stems, **{id(part): part for part in (entry.stem.line() if entry.stem else ())}}
-        return (len(self.running) + 1) * need + sum(len(stem.tokens) for stem in stems.values()) <= self._limits.tokens
+        return (len(self.running) + 1) * need + self._shared(entry) <= self._limits.tokens
+
+    def _shared(self, *entries: Entry) -> int:
+        """Tokens of the stems in use, with those of ``entries``."""
+        stems = {**self._stems, **{id(part): part for entry in entries for part in entry.line}}
+        return sum(len(stem.tokens) for stem in stems.values())
 
     def _prefill(self, new: list[Slot]) -> None:
         """Compute the prompts of ``new``, which are the last of the running; those like another one start from its copy."""
         for slot in new:
-            for stem in slot.entry.stem.line() if slot.entry.stem else ():
+            for stem in slot.entry.line:
                 if stem.cache is None:
                     self._grow(stem)
         begin = len(self.running) - len(new)
-        self._cache.ensure(max(len(slot.entry.tail) for slot in new) + 1)
+        self._reserve(new)
         firsts: list[Slot] = []
         copies: dict[tuple[int, int], list[Slot]] = {}
         for slot in new:
@@ -184,9 +218,13 @@ class Slots:
         for slot, some in zip(slots, ids, strict=True):
             slot.own += len(some)
         if logits:
-            steps = [len(slot.tokens) for slot in slots]
-            for slot, token in zip(slots, choose(result, [slot.choice for slot in slots], steps), strict=True):
-                slot.tokens.append(token)
+            self._choose(slots, result)
+
+    def _choose(self, slots: Sequence[Slot], logits: torch.Tensor) -> None:
+        """One more token for each of ``slots``, by its row of ``logits``."""
+        steps = [len(slot.tokens) for slot in slots]
+        for slot, token in zip(slots, choose(logits, [slot.choice for slot in slots], steps), strict=True):
+            slot.tokens.append(token)
 
     def _grow(self, stem: Stem) -> None:
         """Compute the keys and values of ``stem``; those of the stems before it are there."""
@@ -216,9 +254,13 @@ class Slots:
             self.running[hole] = self.running[mover]
         del self.running[left:]
         for slot, stopped in over:
-            for stem in slot.entry.stem.line() if slot.entry.stem else ():
+            for stem in slot.entry.line:
                 stem.uses -= 1
                 if not stem.uses:
-                    stem.cache = None
-                    self._stems.pop(id(stem), None)
+                    self._release(stem)
             self._ended(slot.entry, slot.tokens, stopped, time.perf_counter() - slot.started)
+
+    def _release(self, stem: Stem) -> None:
+        """Drop the keys and values of ``stem``, with which no other sequence begins."""
+        stem.cache = None
+        self._stems.pop(id(stem), None)

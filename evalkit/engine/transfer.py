@@ -27,7 +27,7 @@ def coming(tensor: torch.Tensor) -> Callable[[], NDArray[Any]]:
     import torch
 
     if tensor.device.type != "cuda":
-        array: NDArray[Any] = tensor.cpu().numpy()
+        array: NDArray[Any] = tensor.cpu().numpy().copy()  # as it is now, whatever is written there later
         return lambda: array
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     host.copy_(tensor, non_blocking=True)

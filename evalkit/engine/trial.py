@@ -11,6 +11,7 @@ from evalkit.engine.decode import Decoder
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.interface import text_config
 from evalkit.engine.kvcache import KVCache, Stem
+from evalkit.engine.steps import Row, StaticSteps
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +22,18 @@ _CLOSE = 2e-3
 #: In half precision: the largest typical difference, as a share of what hiding the context changes.
 _SHARE = 0.1
 
+#: How far the same step may be apart from itself, as a share of the largest logit.
+_OFF = 0.02
+
 #: Tokens of the prompts behind their stem (the last one has none), and tokens that follow one by one.
 _STEM, _TAILS, _STEPS = 9, (6, 2, 4, 5), 2
 
 
-def check(module: Any, device: Any, decoder: Decoder) -> None:
-    """Raises UnsupportedError where the two ways disagree by more than rounding, or a layer attends in another way."""
+def check(module: Any, device: Any, decoder: Decoder, steps: StaticSteps | None = None) -> None:
+    """Raises UnsupportedError where the two ways disagree by more than rounding, or a layer attends in another way.
+
+    With ``steps``, what follows the prompts is computed by these.
+    """
     import torch
 
     draw = np.random.default_rng(0)
@@ -34,7 +41,7 @@ def check(module: Any, device: Any, decoder: Decoder) -> None:
     stem = Stem(draw.integers(0, size, _STEM).tolist(), 0)
     tails = [draw.integers(0, size, length + _STEPS) for length in _TAILS]
     stems = [stem] * (len(tails) - 1) + [None]
-    got = torch.stack(_continued(decoder, stem, stems, tails), dim=1).float()
+    got = torch.stack(_continued(decoder, stem, stems, tails, steps), dim=1).float()
     texts = [[*(one.tokens if one else ()), *tail.tolist()] for one, tail in zip(stems, tails, strict=True)]
     truth = _plainly(module, device, texts)
     off = (torch.log_softmax(got.cpu(), -1) - truth).abs()
@@ -47,7 +54,9 @@ def check(module: Any, device: Any, decoder: Decoder) -> None:
         raise UnsupportedError(f"a self-check found log-probabilities {float(off.mean()):.2g} apart on average")
 
 
-def _continued(decoder: Decoder, stem: Stem, stems: list[Stem | None], tails: list[Any]) -> list[torch.Tensor]:
+def _continued(
+    decoder: Decoder, stem: Stem, stems: list[Stem | None], tails: list[Any], steps: StaticSteps | None
+) -> list[torch.Tensor]:
     """Logits (rows, vocabulary) after the prompts, and after each of the tokens that follow but the last."""
 
     def numbers(values: Any) -> Any:
@@ -57,14 +66,48 @@ def _continued(decoder: Decoder, stem: Stem, stems: list[Stem | None], tails: li
     first = Pass(stem.cache, 0, numbers(stem.tokens), numbers([_STEM]), numbers([0]), numbers([0]), [None])
     decoder.run(first, logits=False)
     decoder.agree(first)
-    cache = KVCache(len(tails), max(_TAILS) + _STEPS)
+    cache = KVCache(len(tails), max(_TAILS) + _STEPS + 1)
     base = numbers([one.end if one else 0 for one in stems])
     ids = np.concatenate([tail[:length] for tail, length in zip(tails, _TAILS, strict=True)])
     results = [decoder.run(Pass(cache, 0, ids, numbers(_TAILS), numbers([0] * len(tails)), base, stems))]
+    if steps is not None:
+        try:
+            return [*results, *_stepped(steps, cache, stems, tails)]
+        finally:
+            steps.close()
     for step in range(_STEPS):
         done = numbers(_TAILS) + step
         ids = numbers([tail[at] for tail, at in zip(tails, done, strict=True)])
         results.append(decoder.run(Pass(cache, 0, ids, numbers([1] * len(tails)), done, base, stems)))
+    return results
+
+
+def _stepped(steps: StaticSteps, cache: KVCache, stems: list[Stem | None], tails: list[Any]) -> list[torch.Tensor]:
+    """Logits after each of the tokens that follow; the last ones again, to see that the device goes on by itself."""
+    limit = max(_TAILS) + _STEPS
+    results: list[torch.Tensor] = []
+    steps.open(cache)
+
+    def place(tokens: Any, step: int) -> int:
+        done = [length + step for length in _TAILS]
+        rows = [
+            Row(int(token), None, own, one.end if one else 0, limit, one, 0, step)
+            for token, own, one in zip(tokens, done, stems, strict=True)
+        ]
+        steps.place(rows)
+        return max(done)
+
+    for step in range(_STEPS):
+        longest = place([tail[length + step] for tail, length in zip(tails, _TAILS, strict=True)], step)
+        results.append(steps.logits(len(tails), longest).clone())
+    chosen = steps.launch(len(tails), longest, None)()
+    alone = steps.logits(len(tails), longest + 1).clone()
+    place(chosen, _STEPS)
+    told = steps.logits(len(tails), longest + 1)
+    best = results[-1].max(dim=-1).values
+    gap = best - results[-1][range(len(tails)), chosen.tolist()]
+    if not max(gap.abs().max(), (told - alone).abs().max()) <= _OFF * best.abs().max():
+        raise UnsupportedError("a self-check found that a step does not go on from the one before")
     return results
 
 

@@ -109,7 +109,7 @@ def test_every_architecture_gives_transformers_own_texts(name):
 def test_the_way_taken_on_other_devices_gives_them_too(name, monkeypatch):
     from evalkit.engine import attend
 
-    monkeypatch.setattr(attend._How, "fused", lambda self, like: False)
+    monkeypatch.setattr(attend.How, "fused", lambda self, like: False)
     monkeypatch.setattr(attend, "_SCORES", 200)
     jobs = some_jobs()
     same(texts(continuous(name, LIMITS["small passes"], strict=True), jobs), texts(plain(name), jobs))
