@@ -83,7 +83,7 @@ class Way:
 
 #: In the order in which they are tried.
 WAYS = (
-    Way("FlexAttention", FlexForward, "cuda", least=2**15),
+    Way("FlexAttention", FlexForward, "cuda", least=2**16),
     Way("attention in bins", TreeForward),
     Way("attention with a full mask", MaskedForward),
 )
@@ -267,7 +267,7 @@ def _within(limits: Limits, tokens: int) -> Limits:
 
 
 def _suited(limits: Limits, forward: Forward) -> Limits:
-    """As ``forward`` takes them: filled up, passes get no longer than ``limits`` allow."""
+    """As ``forward`` takes them: a sparse one's passes are as wide as long, and within the limits when they are filled up."""
     if not forward.sparse:
         return replace(limits, flat=forward.flat)
     tokens = fitting(limits.tokens)

@@ -14,6 +14,7 @@ from test_prefix_engine import VOCABULARY, model, plain, same, scores, some_jobs
 
 from evalkit.engine import flex
 from evalkit.engine.base import ScoreJob
+from evalkit.engine.flex_mask import Blocks, _listed
 from evalkit.engine.plain import PlainEngine
 from evalkit.engine.plan import Limits
 from evalkit.engine.prefix import WAYS, PrefixEngine, Way
@@ -82,6 +83,16 @@ def test_every_architecture_gives_the_plain_numbers(name, passes):
 
 def test_the_self_check_spans_several_blocks_and_a_kept_beginning(passes):
     import torch
+
+    module, device = windowed(), torch.device("cpu")
+    assert PrefixEngine(module, device, PlainEngine(module, None, device), ways=(FLEX,)).shares
+    assert max(layout.start for layout in passes) > 256
+    assert max(len(layout.ids) for layout in passes) >= 512
+
+
+def windowed():
+    """A Llama for texts of several blocks."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -89,10 +100,7 @@ def test_the_self_check_spans_several_blocks_and_a_kept_beginning(passes):
         vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=512, initializer_range=0.3,
     )  # fmt: skip
-    module, device = LlamaForCausalLM(config).eval(), torch.device("cpu")
-    assert PrefixEngine(module, device, PlainEngine(module, None, device), ways=(FLEX,)).shares
-    assert max(layout.start for layout in passes) > 256
-    assert max(len(layout.ids) for layout in passes) >= 512
+    return LlamaForCausalLM(config).eval()
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
@@ -194,9 +202,11 @@ def test_a_short_wave_takes_it_where_no_other_way_works(passes):
 def test_it_is_for_gpus():
     import torch
 
-    ours = PrefixEngine(model("llama"), torch.device("cpu"), plain("llama"))
-    assert "FlexAttention" not in [way.name for way in ours._ways]
-    assert WAYS[0].name == "FlexAttention" and WAYS[0].device == "cuda"
+    names = {
+        device: [way.name for way in PrefixEngine(model("llama"), torch.device(device), plain("llama"))._ways]
+        for device in ("cpu", "cuda")
+    }
+    assert names["cuda"] == ["FlexAttention", *names["cpu"]] and "FlexAttention" not in names["cpu"]
 
 
 def test_a_model_with_an_attention_of_its_own_takes_another_way():
@@ -265,3 +275,29 @@ def test_the_compiled_kernel_gives_the_plain_numbers_too(name, dynamic, monkeypa
     ours._limits = Limits(2048, 2048, 0)
     same(scores(ours, jobs), truth)
     assert max(len(layout.ids) for layout in passes) > 1000
+
+
+@pytest.mark.slow
+def test_a_kernel_that_takes_no_notice_of_pairs_or_blocks_fails_the_self_check(monkeypatch):
+    import torch
+
+    module, device = windowed(), torch.device("cpu")
+    monkeypatch.setattr(flex, "kernel", lambda device: flex.compiled())
+    works = flex.FlatMask.blocks
+
+    def all_full(self, window):
+        blocks = works(self, window)
+        chosen = np.zeros(blocks.indices.shape, dtype=bool)
+        for at in range(len(chosen)):
+            chosen[at, blocks.indices[at, : blocks.counts[at]]] = True
+            chosen[at, blocks.full_indices[at, : blocks.full_counts[at]]] = True
+        return Blocks(*_listed(np.zeros_like(chosen)), *_listed(chosen))
+
+    def none_full(self, window):
+        blocks = works(self, window)
+        return Blocks(blocks.counts, blocks.indices, np.zeros_like(blocks.full_counts), blocks.full_indices)
+
+    for wrong in (all_full, none_full):
+        monkeypatch.setattr(flex.FlatMask, "blocks", wrong)
+        ours = PrefixEngine(module, device, PlainEngine(module, None, device), ways=(FLEX,))
+        assert not ours.shares and "a self-check found" in ours.reason
