@@ -198,6 +198,7 @@ class PrefixEngine:
                 self._drop(way, error)
             else:
                 self._checked[way] = forward, head
+                log.info("%s shares prefixes by %s.", type(self._module).__name__, way.name)
                 return way
         return None
 
@@ -267,7 +268,7 @@ def _within(limits: Limits, tokens: int) -> Limits:
 
 
 def _suited(limits: Limits, forward: Forward) -> Limits:
-    """As ``forward`` takes them: a sparse one's passes are as wide as long, and within the limits when they are filled up."""
+    """As ``forward`` takes them: a sparse one's passes are as wide as long, and within the limits once filled up."""
     if not forward.sparse:
         return replace(limits, flat=forward.flat)
     tokens = fitting(limits.tokens)

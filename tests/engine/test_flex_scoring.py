@@ -216,6 +216,22 @@ def test_a_model_with_an_attention_of_its_own_takes_another_way():
     assert ours.kind == "prefix"
 
 
+def test_attention_with_sinks_takes_another_way():
+    """They are no key of any text, so the kernel does not know them."""
+    import torch
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    torch.manual_seed(0)
+    config = GptOssConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_local_experts=2, num_experts_per_tok=1, max_position_embeddings=64,
+        pad_token_id=0,
+    )  # fmt: skip
+    module, device = GptOssForCausalLM(config).eval(), torch.device("cpu")
+    ours = PrefixEngine(module, device, PlainEngine(module, None, device), ways=(FLEX,))
+    assert not ours.shares and "sinks" in ours.reason
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_a_pass_never_waits_for_the_device(name, monkeypatch):
     """No operation whose result the host would have to know: on a GPU each would wait for all work before it."""
