@@ -108,6 +108,8 @@ class ContinuousGenerator:
         self, jobs: Sequence[GenerateJob], choosers: dict[int, Chooser], done: GenerateDone, stop: threading.Event
     ) -> None:
         """Continue ``jobs`` by their index in ``choosers``; after running out of memory, the unfinished ones again."""
+        import torch
+
         assert self._decoder is not None
         ends, pieces = end_tokens(self._module, self._tokenizer), Pieces(self._tokenizer)
 
@@ -134,12 +136,12 @@ class ContinuousGenerator:
                 if not out_of_memory(error):
                     raise
             wanted = self._smaller(slots, jobs, done)
-            del slots
+            del slots  # with its keys and values
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def _smaller(self, slots: Slots, jobs: Sequence[GenerateJob], done: GenerateDone) -> list[int]:
         """After memory ran out: halve what is done at a time, or give up on the one sequence that does not fit."""
-        import torch
-
         assert self._limits is not None
         failed: list[int] = []
         if len(slots.running) > 1 or self._limits.chunk > _LEAST:
@@ -153,8 +155,6 @@ class ContinuousGenerator:
                 length = len(jobs[index].prompt) + jobs[index].max_tokens
                 why = f"no room on the device for one sequence of {length} tokens"
                 done(index, Failure("out-of-memory", why, retryable=True))
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         left = [*(slot.entry for slot in slots.running), *slots.queue]
         return [index for entry in left for index in entry.jobs if index not in failed]
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 WORTH = 3
 
 #: Captured steps that are kept, those used last: each holds memory for its intermediate results and its kernels.
-_KEPT = 48
+_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +52,30 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """Records by CUDA graphs. All share one pool of memory, since no two of them run at a time."""
+    """Records by CUDA graphs. All share one pool of memory: no two of them run at a time, and a result is used before the
+    next replay, which may overwrite it.
+    """
 
     def __init__(self, device: Any) -> None:
         import torch
 
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)
 
     def capture(self, step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
         import torch
 
         with torch.cuda.device(self._device):
-            # Libraries make their handles and workspaces on first use, which must not be captured.
-            side, current = torch.cuda.Stream(), torch.cuda.current_stream()
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
+            # Libraries make their handles and workspaces on first use of a stream, which must not be captured.
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
                 step()
-            current.wait_stream(side)
+            current.wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
             # Only this thread's calls must be capturable; others may go on pinning memory.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 result = step()
 
         def replay() -> torch.Tensor:

@@ -63,6 +63,7 @@ SETTINGS = {
     "temperature": {"do_sample": True, "temperature": 1.7, "top_k": 0},
     "top-p": {"do_sample": True, "top_p": 0.7, "top_k": 0},
     "top-k": {"do_sample": True, "top_k": 5},
+    "typical-p": {"do_sample": True, "typical_p": 0.6},
     "min-p": {"do_sample": True, "min_p": 0.05, "top_k": 0},
     "repetition penalty": {"do_sample": True, "repetition_penalty": 1.3},
 }
