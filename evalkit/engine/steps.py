@@ -31,9 +31,9 @@ STEMS = 8
 #: Least rows and keys that are told apart: below that, more cost nothing.
 _ROWS, _SPAN = 8, 128
 
-#: Numbers that the device knows about a row; whether it begins with the step's first, second, ... stem comes behind.
-_TOKEN, _LENGTH, _BASE, _LIMIT, _RUNS, _SEED, _CHOSEN = range(7)
-_FIELDS = 7 + STEMS
+#: Numbers that the device knows about a row, the last ones being whether it begins with the step's first, second, ... stem.
+_TOKEN, _LENGTH, _BASE, _LIMIT, _RUNS, _SEED, _CHOSEN, _STEM = range(8)
+_FIELDS = _STEM + STEMS
 
 
 def rounded(count: int, least: int) -> int:
@@ -102,9 +102,9 @@ class StaticSteps:
             raise ValueError(f"{len(self._stems)} stems in one step")
         table = np.zeros((_FIELDS + 1, self._cache.rows), dtype=np.int64)
         for at, (row, line) in enumerate(zip(rows, lines, strict=True)):
-            table[:7, at] = row.token, min(row.length, row.limit), row.base, row.limit, 1, row.seed, row.chosen
+            table[:_STEM, at] = row.token, min(row.length, row.limit), row.base, row.limit, 1, row.seed, row.chosen
             for stem in line:
-                table[7 + self._stems.index(stem), at] = 1
+                table[_STEM + self._stems.index(stem), at] = 1
             table[_FIELDS, at] = -1 if row.source is None else row.source
         new = to_device(table, self._device)
         sources = new[_FIELDS]
@@ -122,7 +122,7 @@ class StaticSteps:
 
         key = self._key(rows, longest, sampler, chooses=True)
         chosen = self._graphs.run(key, partial(self._compute, key))
-        tokens, length, _, limit, runs, _, count = self._fields[:7]
+        tokens, length, _, limit, runs, _, count = self._fields[:_STEM]
         tokens[: key.rows].copy_(chosen)
         torch.minimum(length + runs, limit, out=length)
         count.add_(runs)
@@ -140,7 +140,7 @@ class StaticSteps:
     def _compute(self, key: Key) -> torch.Tensor:
         """What is captured. It changes nothing but the cache, where it writes the same whenever it is run again."""
         fields = self._fields[:, : key.rows]
-        now = Step(self._cache, fields[_LENGTH], fields[_BASE], fields[7:] > 0, key.span, key.stems)
+        now = Step(self._cache, fields[_LENGTH], fields[_BASE], fields[_STEM:] > 0, key.span, key.stems)
         logits = self._decoder.on(now, fields[_TOKEN], now.positions)
         if not key.chooses:
             return logits

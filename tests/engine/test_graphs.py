@@ -131,3 +131,23 @@ def test_cuda_graphs_are_warmed_up_and_captured_on_one_stream_and_share_their_po
     graph = "graph in pool, side of gpu 1, thread_local"
     assert calls == [*once, "current waits for side of gpu 1", f"on {graph}", "step", f"off {graph}", "off gpu 1"]
     assert [replay(), replay()] == ["result"] * 2 and calls[-2:] == ["replay"] * 2
+
+
+def test_on_a_gpu_the_texts_are_those_of_steps_launched_one_by_one():
+    import copy
+
+    import torch
+    from test_generate_slots import WIDE, Letters, model, same, some_jobs, texts
+
+    from evalkit.engine.continuous import ContinuousGenerator
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    gpu = torch.device("cuda")
+    module = copy.deepcopy(model("gemma3")).to(gpu)
+    engine = ContinuousGenerator(module, Letters(), gpu, None, limits=WIDE, strict=True)
+    assert engine.able and engine._steps is not None
+    replayed = texts(engine, some_jobs())
+    assert engine._steps._graphs._recorder is not None
+    engine._steps = None
+    same(replayed, texts(engine, some_jobs()))
