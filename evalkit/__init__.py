@@ -7,91 +7,25 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from evalkit import api
+
 if TYPE_CHECKING:
-    from evalkit.api import (
-        ClassifierReport,
-        Columns,
-        Comparison,
-        GateResult,
-        GivenOptions,
-        Imported,
-        ImportedRatings,
-        JudgeCalibration,
-        PairedScores,
-        PairOptions,
-        PairReport,
-        Progress,
-        Run,
-        RunOptions,
-        Scores,
-        StudyReport,
-        Sweep,
-        TaskPlan,
-        TextColumns,
-        Validation,
-        calibrate_judge,
-        compare,
-        evaluate_classifier,
-        export_study,
-        gate,
-        import_ratings,
-        import_runs,
-        judge_pairs,
-        open_run,
-        plan,
-        rescore,
-        run,
-        score,
-        study_report,
-        sweep,
-        validate_metrics,
-    )
+    from evalkit.api import *  # noqa: F403 (the names, and where they live, are listed there once)
 
-__all__ = [
-    "ClassifierReport",
-    "Columns",
-    "Comparison",
-    "GateResult",
-    "GivenOptions",
-    "Imported",
-    "ImportedRatings",
-    "JudgeCalibration",
-    "PairOptions",
-    "PairReport",
-    "PairedScores",
-    "Progress",
-    "Run",
-    "RunOptions",
-    "Scores",
-    "StudyReport",
-    "Sweep",
-    "TaskPlan",
-    "TextColumns",
-    "Validation",
-    "calibrate_judge",
-    "compare",
-    "evaluate_classifier",
-    "export_study",
-    "gate",
-    "import_ratings",
-    "import_runs",
-    "judge_pairs",
-    "open_run",
-    "plan",
-    "rescore",
-    "run",
-    "score",
-    "study_report",
-    "sweep",
-    "validate_metrics",
-]
+__all__: list[str] = []
+__all__ += api.__all__  # in these words type checkers follow it
 
 
-def __getattr__(name: str) -> Any:
-    # Public names load on first use: `import evalkit` and `evalkit --help` stay quick.
-    if name in __all__:
-        return getattr(import_module("evalkit.api"), name)
-    raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Public names load on first use: `import evalkit` and `evalkit --help` stay quick.
+        if name in __all__:
+            return getattr(api, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

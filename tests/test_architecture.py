@@ -34,7 +34,8 @@ def imported(tree: ast.Module) -> Iterator[str]:
             # `from evalkit.a import b` may name a module or a thing in one.
             folder = ROOT / node.module.replace(".", "/")
             for name in (alias.name for alias in node.names):
-                yield f"{node.module}.{name}" if (folder / f"{name}.py").is_file() else node.module
+                module = (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+                yield f"{node.module}.{name}" if module else node.module
 
 
 def kind(module: str) -> str:

@@ -92,11 +92,11 @@ class _Told:
 
 
 def _plan(pattern: str, options: RunOptions, json: bool) -> None:
-    from evalkit import api
+    from evalkit.api.sweeping import plan_sweep
     from evalkit.cli.output import print_json, print_table, say
     from evalkit.report.sweep_axis import amount
 
-    plans = api.plan_sweep(pattern, options)
+    plans = plan_sweep(pattern, options)
     if json:
         print_json({"checkpoints": [{**member.public(), "would": intent} for member, intent in plans]})
         return
