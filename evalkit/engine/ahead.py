@@ -26,6 +26,9 @@ from evalkit.engine.sampling import Chooser
 from evalkit.engine.slots import Ended, Slot, SlotLimits, Slots
 from evalkit.engine.steps import STEMS, Row, StaticSteps
 
+#: The cache is laid out anew for so many times as many rows: all of it is copied, and all steps are captured again.
+_GAIN = 1.5
+
 
 @dataclass(frozen=True, slots=True)
 class _Launched:
@@ -131,19 +134,32 @@ class StaticSlots(Slots):
         self._placed = list(self.running)
 
     def _open(self) -> None:
-        """As many rows as fit together with the room that their sequences need, in the order of the queue."""
-        rows, need, shared = 0, 0, 0
-        some = list(islice(self.queue, self._limits.slots))
-        for count, entry in enumerate(some, start=1):
-            longer = max(need, blocks(entry.need))
-            stems = self._shared(*some[:count])
-            if rows and count * longer + stems > self._limits.tokens:
-                break
-            rows, need, shared = count, longer, stems
+        """Lay out the cache anew where the texts that come need other room; while some run, only where that gains enough."""
+        rows, capacity, shared = self._layout()
         old = self._cache
-        if old.rows < rows or old.capacity < need or old.rows * old.capacity + shared > self._limits.tokens:
-            self._use(KVCache(rows, need))
+        if not self.running:
+            if old.rows < rows or old.capacity < capacity or old.rows * old.capacity + shared > self._limits.tokens:
+                self._use(KVCache(rows, capacity))
+        elif rows >= _GAIN * old.rows:
+            old.resize(rows, capacity)
+            self._use(old)
         self._slots = self._cache.rows
+
+    def _layout(self) -> tuple[int, int, int]:
+        """Running and next texts that fit together, the room that the longest of them needs, and the tokens of their stems."""
+        rows = len(self.running)
+        capacity = max((blocks(slot.entry.need) for slot in self.running), default=0)
+        stems = set(self._stems.values())
+        shared = sum(len(stem.tokens) for stem in stems)
+        for entry in islice(self.queue, self._limits.slots - rows):
+            longer = max(capacity, blocks(entry.need))
+            more = set(entry.line) - stems
+            both = shared + sum(len(stem.tokens) for stem in more)
+            if rows and (rows + 1) * longer + both > self._limits.tokens:
+                break
+            rows, capacity, shared = rows + 1, longer, both
+            stems |= more
+        return rows, capacity, shared
 
     def _fits(self, entry: Entry) -> bool:
         if not self.running:

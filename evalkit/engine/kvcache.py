@@ -56,19 +56,23 @@ class KVCache:
     def ensure(self, capacity: int) -> None:
         """Make room for ``capacity`` tokens a sequence, keeping what is there."""
         larger = self.larger(capacity)
-        if larger == self.capacity:
-            return
-        self.capacity = larger
+        if larger != self.capacity:
+            self.resize(self.rows, larger)
+
+    def resize(self, rows: int, capacity: int) -> None:
+        """Make room for ``rows`` sequences of ``capacity`` tokens, keeping what of the first ones has its place in it."""
+        self.rows, self.capacity = rows, capacity
         for at, (key, value) in enumerate(self._layers):
-            self._layers[at] = (self._larger(key), self._larger(value))
+            self._layers[at] = (self._resized(key), self._resized(value))
 
     def larger(self, capacity: int) -> int:
         """The capacity after `ensure`."""
         return self.capacity if capacity <= self.capacity else blocks(max(capacity, self.capacity * 5 // 4))
 
-    def _larger(self, kept: torch.Tensor) -> torch.Tensor:
-        made = kept.new_zeros(*kept.shape[:2], self.capacity, kept.shape[3])
-        made[:, :, : kept.shape[2]] = kept
+    def _resized(self, kept: torch.Tensor) -> torch.Tensor:
+        made = kept.new_zeros(self.rows, kept.shape[1], self.capacity, kept.shape[3])
+        rows, tokens = min(self.rows, kept.shape[0]), min(self.capacity, kept.shape[2])
+        made[:rows, :, :tokens] = kept[:rows, :, :tokens]
         return made
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:

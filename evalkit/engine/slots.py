@@ -102,8 +102,7 @@ class Slots:
         if not self._due():
             return []
         self._settle()
-        if not self.running:
-            self._open()
+        self._open()
         new: list[Slot] = []
         while self.queue and len(self.running) < self._slots and self._fits(self.queue[0]):
             slot = self._enter(self.queue.popleft())
@@ -124,8 +123,9 @@ class Slots:
         """Know all tokens that have been computed, as is always so here."""
 
     def _open(self) -> None:
-        """Make room for the first sequences, where none runs."""
-        self._cache = KVCache(self._rows, 0)
+        """Lay out the cache for what runs and what comes: here, give back what is not needed any more."""
+        if not self.running:
+            self._cache = KVCache(self._rows, 0)
 
     def _reserve(self, new: Sequence[Slot]) -> None:
         """Make room for ``new``; for what follows their prompts, each step does."""
@@ -137,9 +137,9 @@ class Slots:
         need = max(entry.need, *(slot.entry.need for slot in self.running))
         return (len(self.running) + 1) * need + self._shared(entry) <= self._limits.tokens
 
-    def _shared(self, *entries: Entry) -> int:
-        """Tokens of the stems in use, with those of ``entries``."""
-        stems = {**self._stems, **{id(part): part for entry in entries for part in entry.line}}
+    def _shared(self, entry: Entry) -> int:
+        """Tokens of the stems in use, with those of ``entry``."""
+        stems = {**self._stems, **{id(part): part for part in entry.line}}
         return sum(len(stem.tokens) for stem in stems.values())
 
     def _prefill(self, new: list[Slot]) -> None:

@@ -244,6 +244,25 @@ def test_the_cache_with_its_free_room_is_within_the_limit(tokens, monkeypatch):
     assert sizes and all(size <= tokens or rows == 1 for rows, size in sizes)
 
 
+def test_short_texts_get_the_room_that_long_ones_leave(monkeypatch):
+    """While one of the long ones still runs."""
+    rows = []
+    real = steps.StaticSteps.place
+
+    def place(self, placed):
+        real(self, placed)
+        rows.append((self._cache.rows, len(placed)))
+        assert self._cache.rows * self._cache.capacity <= 160
+
+    draw = np.random.default_rng(5)
+    jobs = [GenerateJob(text(draw, 9), 40 - 7 * at) for at in range(3)]
+    jobs += [GenerateJob(text(draw, 3), 2 + at % 5) for at in range(30)]
+    engine = static("llama", SlotLimits(8, 160, 64))
+    monkeypatch.setattr(steps.StaticSteps, "place", place)
+    same(texts(engine, jobs), texts(plain("llama"), jobs))
+    assert rows[0] == (3, 3) and max(rows) == (8, 8)
+
+
 def test_a_text_alone_may_be_larger_than_the_limit():
     jobs = [GenerateJob([5, 6, 7], 30), GenerateJob([5, 8], 3)]
     same(texts(static("llama", SlotLimits(4, 10, 64)), jobs), texts(plain("llama"), jobs))
