@@ -88,6 +88,10 @@ def _uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():
+            # All that is there becomes old at once; otherwise it would be searched as new objects first, twice.
+            gc.freeze()
+            gc.unfreeze()
         if collecting:
             gc.enable()
 
