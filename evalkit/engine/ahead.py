@@ -59,6 +59,9 @@ class StaticSlots(Slots):
         self._launched: _Launched | None = None
         self._placed: list[Slot] = []
         """Whose last tokens the device has, in the order in which it has them."""
+        self._chooser: Chooser | None = None
+        self._crowded = False
+        """How those that run choose, if the device can do it for all of them, and whether they have too many stems."""
 
     def run(self, stop: threading.Event) -> None:
         try:
@@ -68,10 +71,13 @@ class StaticSlots(Slots):
             self._steps.close()
 
     def _step(self) -> None:
-        chooser = self._chooser()
+        if self._placed != self.running:
+            self._chooser = self._common_chooser()
+            self._crowded = len({stem for slot in self.running for stem in slot.entry.line}) > STEMS
+        chooser = self._chooser
         if self._launched and (chooser is None or all(_coming(slot) >= slot.job.max_tokens for slot in self.running)):
             self._settle()
-        elif len({stem for slot in self.running for stem in slot.entry.line}) > STEMS:
+        elif self._crowded:
             self._settle()
             self._placed = []
             if self.running:
@@ -81,7 +87,7 @@ class StaticSlots(Slots):
         else:
             self._launch(chooser)
 
-    def _chooser(self) -> Chooser | None:
+    def _common_chooser(self) -> Chooser | None:
         """How all running sequences choose, if the device can do it; None where they differ or look at tokens before."""
         first = self.running[0].choice.chooser
         same = all(slot.choice.chooser is first or (slot.choice.chooser.plain and first.plain) for slot in self.running)
@@ -146,7 +152,7 @@ class StaticSlots(Slots):
         self._slots = self._cache.rows
 
     def _layout(self) -> tuple[int, int, int]:
-        """Running and next texts that fit together, the room that the longest of them needs, and the tokens of their stems."""
+        """Running and next texts that fit together, the room that the longest needs, and the tokens of their stems."""
         rows = len(self.running)
         capacity = max((blocks(slot.entry.need) for slot in self.running), default=0)
         stems = set(self._stems.values())
