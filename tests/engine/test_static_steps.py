@@ -100,8 +100,27 @@ def test_samples_of_one_prompt_differ_and_mixed_settings_do_not_disturb_each_oth
     same(texts(static("llama"), mixed)[:8], alone)
 
 
-def test_a_prompt_longer_than_a_chunk_and_texts_longer_than_the_one_before():
-    """The cache must grow while it is in use."""
+def test_the_cache_grows_while_it_is_in_use(monkeypatch):
+    """Texts behind a long stem need little room of their own; one that comes when they run needs more."""
+    sizes = []
+    real = steps.StaticSteps.place
+
+    def place(self, placed):
+        real(self, placed)
+        sizes.append((self._cache.capacity, len(placed)))
+
+    draw = np.random.default_rng(6)
+    stem = text(draw, 30)
+    jobs = [GenerateJob(stem + text(draw, 2), 4 + at) for at in range(4)]
+    jobs += [GenerateJob(text(draw, 5), 20), GenerateJob(text(draw, 3), 9)]
+    engine = static("llama", SlotLimits(3, 10**6, 64))
+    monkeypatch.setattr(steps.StaticSteps, "place", place)
+    same(texts(engine, jobs), texts(plain("llama"), jobs))
+    grown = [at for at, (capacity, _) in enumerate(sizes) if capacity > sizes[0][0]]
+    assert grown and sizes[grown[0]][1] > 1
+
+
+def test_prompts_longer_than_a_chunk_and_texts_of_all_lengths():
     draw = np.random.default_rng(7)
     jobs = [GenerateJob(text(draw, size), more) for size, more in ((30, 3), (2, 3), (5, 2), (25, 30), (3, 40), (4, 11))]
     truth = texts(plain("llama"), jobs)
