@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -249,6 +250,37 @@ def test_importing_evalkit_is_light():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_listed_once_and_all_there():
+    from evalkit import api
+
+    assert evalkit.__all__ == api.__all__ == sorted(set(api.__all__))
+    for name in api.__all__:
+        assert getattr(evalkit, name) is getattr(api, name)
+        assert name in dir(evalkit) and name in dir(api)
+    for module in (evalkit, api):
+        with pytest.raises(AttributeError, match="has no attribute 'rnu'"):
+            _ = module.rnu
+
+
+def test_type_checkers_see_the_names_where_they_live():
+    from evalkit import api
+
+    told = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(Path(api.__file__).read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("evalkit.")
+        for alias in node.names
+    }
+    assert {name: api._HOME[name] for name in api.__all__} == told
+
+
+def test_what_replaces_a_name_of_the_api_is_what_evalkit_has(monkeypatch):
+    from evalkit import api
+
+    monkeypatch.setattr(api, "gate", "replaced")
+    assert evalkit.gate == "replaced"
 
 
 def test_running_a_mock_imports_no_inference_library(work):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 
@@ -45,6 +46,25 @@ def test_a_broken_folder(tiny, tmp_path, asker, damage, says):
     with pytest.raises(ModelError, match=says) as caught:
         asker.load(f"hf/{folder}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_no_garbage_is_looked_for_while_a_model_loads(tiny, asker, monkeypatch, collecting):
+    was, seen = gc.isenabled(), []
+
+    def fail(*args, **kwargs):
+        seen.append(gc.isenabled())
+        raise OSError("no more")
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", fail)
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(ModelError, match="no more"):
+            asker.load(f"hf/{tiny}")
+        assert (seen, gc.isenabled()) == ([False], collecting), "also after an error it is as it was"
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert gc.get_freeze_count() == 0, "what was loaded can be collected later"
 
 
 def test_weights_that_lack_a_tensor_are_not_filled_with_noise(tiny, tmp_path, asker):
