@@ -1,6 +1,6 @@
 """How fast a local model is evaluated: evalkit beside lm-eval's hf backend, on the same requests and the same machine.
 
-    python benchmarks/engine.py [--cells hellaswag,mmlu-1,...] [--dtypes float32,bfloat16] [--runs 3] [--lm-eval PYTHON]
+    python benchmarks/engine.py [--cells hellaswag,mmlu-1,...] [--dtypes float32,bfloat16] [--runs 3] [--device cpu] ...
 
 SmolLM2-135M (``demo/smollm2``) on benchmark data from ``--data``. Each run is a process of its own, evalkit and lm-eval in
 turn; timed is the call that answers all requests, with the model loaded and nothing warmed up (evalkit's self-check counts),
@@ -158,7 +158,7 @@ class Bench:
     def _worker(self, side: str, job: Row) -> tuple[Row, machine.Ran]:
         """One process of `speed.worker`: what it printed, and what it took."""
         file = self.home / "job.json"
-        file.write_text(json.dumps({"folder": self.model, **job}), encoding="utf-8")
+        file.write_text(json.dumps({"folder": self.model, "device": self.arguments.device, **job}), encoding="utf-8")
         python = self.lm_eval if side in ("lm-eval", "tune") else sys.executable
         ran = machine.watched([python, str(SPEED / "worker.py"), side, str(file)], self.environment, self.home)
         if ran.code:
@@ -239,7 +239,7 @@ class Bench:
         self, workload: Workload, dtype: str, kind: str, batch: str | None, limit: int, out: Path
     ) -> tuple[str, list[str]]:
         folder = str(self.home / "tasks" / workload.name)
-        tasks = ["--tasks", ",".join(workload.tasks), "--limit", str(limit), "--device", "cpu"]
+        tasks = ["--tasks", ",".join(workload.tasks), "--limit", str(limit), "--device", self.arguments.device]
         if kind == "evalkit":
             own = ["--model", f"hf/{self.model}", "-M", f"dtype={dtype}", "--task-dir", folder, "--output-dir", str(out)]
             return "evalkit", ["run", *own, *tasks, "--new", "--json"]
@@ -272,6 +272,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--kinds", type=_list(KINDS), default=list(KINDS[:2]), help="also plain, evalkit's reference path")
     parser.add_argument("--runs", type=int, default=3, help="of each program in each cell")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu", help="cpu, or a GPU as torch names it (results go to a book of its own)")
     parser.add_argument("--batch", type=int, help="lm-eval's batch size, instead of trying")
     parser.add_argument("--lm-eval", metavar="PYTHON", help=f"the Python that has lm-eval {LM_EVAL} (default: installs one)")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the benchmarks' data")
@@ -297,7 +298,10 @@ def _list(known: Any) -> Any:
 def main() -> int:
     arguments = options().parse_args()
     home = arguments.out.resolve()
-    book = Book(home / ("engine-quick.jsonl" if arguments.quick else "engine.jsonl"), fresh=arguments.fresh)
+    name = "-".join(
+        ["engine", *([] if arguments.device == "cpu" else [arguments.device]), *(["quick"] if arguments.quick else [])]
+    )
+    book = Book(home / f"{name.replace(':', '')}.jsonl", fresh=arguments.fresh)
     if arguments.report:
         print(table.report(book))
         return 0

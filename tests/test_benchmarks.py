@@ -16,11 +16,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from speed.book import Book
 from speed.duel import Duel, Side, fight, markdown
-from speed.floor import decode_seconds, floor_seconds, trie_counts
+from speed.floor import counted, decode_seconds, floor_seconds, trie_counts
 from speed.machine import TICK, busy_seconds
 from speed.metric_duels import PARTS, Material
 from speed.table import agreement, best, metrics_agreement
 from speed.workloads import WORKLOADS, missing, quick, requests, write_tasks
+
+from evalkit.engine.base import ScoreJob
 
 RATES: dict[str, Any] = {
     "body": 1000,
@@ -47,6 +49,11 @@ def test_tokens_scored_positions_and_pairs_are_counted_once(texts: list[tuple[li
     nodes = {row[: end + 1] for row in rows for end in range(len(row))}
     needed = {row[: end + 1] for row in rows for end in range(len(row) - table[row], len(row))}
     assert made == {"tokens": len(nodes), "rows": len(needed), "pairs": sum(map(len, nodes))}
+    jobs = [
+        ScoreJob(tokens[: max(len(tokens) - few + 1, 1)], [*tokens[max(len(tokens) - few + 1, 1) :], 5])
+        for tokens, few in texts
+    ]
+    assert counted(jobs) == made
 
 
 def test_the_floor_is_products_at_the_measured_speed() -> None:

@@ -23,7 +23,7 @@ def rates(job: Mapping[str, Any]) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=getattr(torch, job["dtype"])).eval()
+    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=getattr(torch, job["dtype"])).eval().to(job["device"])
     head = model.get_output_embeddings()
     body = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear) and layer is not head]
     config = model.config
@@ -38,9 +38,7 @@ def rates(job: Mapping[str, Any]) -> dict[str, Any]:
     }
     with torch.inference_mode():
         for rows in _ROWS:
-            inputs = {
-                layer.in_features: torch.randn(rows, layer.in_features).to(head.weight.dtype) for layer in [*body, head]
-            }
+            inputs = {layer.in_features: torch.randn(rows, layer.in_features).to(head.weight) for layer in [*body, head]}
             found["body_seconds"][rows] = _best([(layer, inputs[layer.in_features]) for layer in body])
             found["head_seconds"][rows] = _best([(head, inputs[head.in_features])])
     return found
@@ -48,11 +46,15 @@ def rates(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _best(calls: Sequence[tuple[Callable[[Any], Any], Any]]) -> float:
     """The least seconds of several rounds of all calls, the first round left out."""
+    import torch
+
     times = []
     for _ in range(_REPEATS + 1):
         begun = time.perf_counter()
         for layer, inputs in calls:
             layer(inputs)
+        if calls[0][1].device.type == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
     return min(times[1:])
 
@@ -62,7 +64,6 @@ def counts(job: Mapping[str, Any]) -> dict[str, int]:
     from transformers import AutoConfig, AutoTokenizer
 
     from evalkit.engine.base import ScoreJob
-    from evalkit.engine.plan import Trie
     from evalkit.models.tokens import Tokens, resolve_max_length
 
     tokenizer = AutoTokenizer.from_pretrained(job["folder"])
@@ -73,9 +74,18 @@ def counts(job: Mapping[str, Any]) -> dict[str, int]:
     else:
         cuts = tokens.pairs([(q["prompt"], q["rest"]) for q in asked])
         jobs = [ScoreJob(cut.context, cut.continuation) for cut in cuts]
+    return {**counted(jobs), "each": sum(len(one.context) + len(one.continuation) - 1 for one in jobs)}
+
+
+def counted(jobs: Sequence[Any]) -> dict[str, int]:
+    """`trie_counts` of ``jobs``, each an `evalkit.engine.base.ScoreJob`."""
+    import numpy as np
+
+    from evalkit.engine.plan import Trie
+
     trie = Trie(jobs)
-    made = trie_counts(trie.lengths.tolist(), trie.shared.tolist(), trie.scored.tolist())
-    return {**made, "each": sum(len(one.context) + len(one.continuation) - 1 for one in jobs)}
+    scored = trie.lengths - np.maximum.reduceat(trie.sizes, trie.owned[:-1])
+    return trie_counts(trie.lengths.tolist(), trie.shared.tolist(), scored.tolist())
 
 
 def trie_counts(lengths: Sequence[int], shared: Sequence[int], scored: Sequence[int]) -> dict[str, int]:

@@ -2,9 +2,9 @@
 
     python worker.py SIDE JOB
 
-``JOB`` is a JSON file: ``folder`` (the checkpoint), ``dtype``, ``batch`` (lm-eval's), ``requests`` (a list of a sample's
-requests) and, for ``tune``, ``batches`` to try on them. Prints one JSON line. Only the standard library is imported at the
-top: lm-eval's environment has no evalkit.
+``JOB`` is a JSON file: ``folder`` (the checkpoint), ``device``, ``dtype``, ``batch`` (lm-eval's), ``requests`` (a list of
+a sample's requests) and, for ``tune``, ``batches`` to try on them. Prints one JSON line. Only the standard library is
+imported at the top: lm-eval's environment has no evalkit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def run_evalkit(job: Job, engine: str = "auto") -> Job:
     from evalkit.models.registry import load_model
     from evalkit.types import Request
 
-    model = load_model(f"hf/{job['folder']}", ModelOptions(args={"dtype": job["dtype"], "engine": engine}, device="cpu"))
+    args = {"dtype": job["dtype"], "engine": engine}
+    model = load_model(f"hf/{job['folder']}", ModelOptions(args=args, device=job["device"]))
     left = [
         Request("generate" if request["params"] else "loglikelihood", request["prompt"], request["rest"], request["params"])
         for request in _flat(job)
@@ -67,7 +68,7 @@ def run_evalkit(job: Job, engine: str = "auto") -> Job:
 def _lm_eval_model(job: Job, batch: int) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=job["folder"], dtype=job["dtype"], batch_size=batch, device="cpu")
+    return HFLM(pretrained=job["folder"], dtype=job["dtype"], batch_size=batch, device=job["device"])
 
 
 def _lm_eval_ask(model: Any, requests: list[dict[str, Any]]) -> Any:
