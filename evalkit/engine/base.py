@@ -127,6 +127,12 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def in_a_line(error: BaseException) -> str:
+    """Its type and the beginning of its text: those of compilers and drivers are pages long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
 def build_engine(
     kind: str, module: Any, tokenizer: Any, device: Any, batch_size: int | None = None, *, compiled: bool = False
 ) -> Engine:

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalkit.engine.admission import Entry, entries
 from evalkit.engine.ahead import StaticSlots
-from evalkit.engine.base import Engine, Generated, GenerateDone, GenerateJob, out_of_memory
+from evalkit.engine.base import Engine, Generated, GenerateDone, GenerateJob, in_a_line, out_of_memory
 from evalkit.engine.decode import Decoder
 from evalkit.engine.graphs import WORTH, CudaRecorder, Graphs, Recorder
 from evalkit.engine.head import UnsupportedError
@@ -169,7 +169,7 @@ class ContinuousGenerator:
             decoder = Decoder(self._module, self._device)
             check(self._module, self._device, decoder)
         except Exception as error:  # whatever a model's own code does not like about it
-            reason = str(error) if isinstance(error, UnsupportedError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, UnsupportedError) else in_a_line(error)
         else:
             return decoder
         why = f"{type(self._module).__name__} cannot generate by continuous batching: {reason}"
@@ -190,7 +190,7 @@ class ContinuousGenerator:
             check(self._module, self._device, decoder, steps)
             graphs.worth = WORTH
         except Exception as error:  # whatever a model's own code does not like about it
-            reason = str(error) if isinstance(error, UnsupportedError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, UnsupportedError) else in_a_line(error)
             log.warning("Decode steps of %s have no fixed shapes: %s.", type(self._module).__name__, reason)
             return None
         return steps

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.engine.base import out_of_memory
+from evalkit.engine.base import in_a_line, out_of_memory
 from evalkit.engine.flex_mask import BLOCK, FlatMask
 from evalkit.engine.head import UnsupportedError
 from evalkit.engine.interface import Attention
@@ -202,12 +202,6 @@ def _capped(softcap: float, heads: int, device: Any) -> Callable[..., Any]:
         return caps[head] * torch.tanh(score / caps[head])
 
     return capped
-
-
-def in_a_line(error: BaseException) -> str:
-    """Its type and the beginning of its text: those of compilers are pages long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _many_kernels() -> AbstractContextManager[Any]:

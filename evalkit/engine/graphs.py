@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evalkit.engine.base import out_of_memory
+from evalkit.engine.base import in_a_line, out_of_memory
 from evalkit.engine.kvcache import Stem
 from evalkit.engine.sampling import Sampler
 
@@ -123,9 +123,7 @@ class Graphs:
         except Exception as error:  # whatever a model's own code does that cannot be captured
             if out_of_memory(error):
                 raise
-            log.warning(
-                "Decode steps cannot be captured (%s: %s); they are launched one by one.", type(error).__name__, error
-            )
+            log.warning("Decode steps cannot be captured (%s); they are launched one by one.", in_a_line(error))
         self._recorder = None
         self.clear()
         return None

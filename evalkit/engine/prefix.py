@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, out_of_memory
+from evalkit.engine.base import Engine, GenerateDone, GenerateJob, Scored, ScoreDone, ScoreJob, in_a_line, out_of_memory
 from evalkit.engine.continuous import ContinuousGenerator
-from evalkit.engine.flex import FlexForward, in_a_line
+from evalkit.engine.flex import FlexForward
 from evalkit.engine.flex_mask import fitting, length
 from evalkit.engine.head import Head, Pending, UnsupportedError
 from evalkit.engine.layout import Layout, lay_out
